@@ -1,0 +1,41 @@
+import type { AlgorithmId } from '../contracts/index.ts'
+
+/** One compiled limit. Times inside the algorithms are whole microseconds, as Redis' TIME gives them. */
+export interface Limit {
+  /** Units per window. */
+  readonly limit: number
+  /** Units that can be had at once: `burst` where the algorithm knows one, else `limit`. */
+  readonly capacity: number
+  /** A request that costs more never fits. */
+  readonly maxCost: number
+  readonly windowMs: number
+  readonly windowUs: number
+  /** A state untouched for so long may be forgotten, whatever the algorithm. */
+  readonly forgetAfterUs: number
+  /** The window's spelling in key names: `60s`, `250ms`. */
+  readonly windowName: string
+  /** Names this counter among a client's: `sliding_window:auth:60s`. */
+  readonly counter: string
+}
+
+/**
+ * A rate-limiting algorithm as a pure function of (state, limit, now, cost). The store keeps `State` and passes the
+ * time in. `now` never runs backwards for one state.
+ */
+export interface Algorithm<State = unknown> {
+  readonly id: AlgorithmId
+  /** Whether `burst` means anything to it. */
+  readonly bursts: boolean
+  /** The state of a client never seen before. */
+  fresh(limit: Limit, now: number): State
+  /** Whole units that can be had now, 0 to capacity. Changes nothing that a later call could tell. */
+  available(state: State, limit: Limit, now: number): number
+  /** Takes `cost` units, which `available` said are there. Returns the stamp that a refund needs. */
+  take(state: State, limit: Limit, now: number, cost: number): number
+  /** Gives back what `take` took and stamped; returns how many units came back (0 when they have expired). */
+  refund(state: State, limit: Limit, now: number, cost: number, stamp: number): number
+  /** Microseconds until `cost` units (at most capacity) can be had; 0 when they can now. */
+  wait(state: State, limit: Limit, now: number, cost: number): number
+  /** Microseconds until the state equals a fresh one: when it may be forgotten. */
+  fullAfter(state: State, limit: Limit, now: number): number
+}

@@ -1,0 +1,101 @@
+import { z } from 'zod'
+import { blockSchema, OUTCOMES } from './decision.ts'
+
+const base = {
+  /** Grows; a stream id (`ms-seq`). */
+  id: z.string(),
+  /** The id of the event before this one: a reader who holds another one has missed something. `0-0` starts. */
+  prev: z.string(),
+  /** Epoch ms. */
+  at: z.number(),
+  /** The instance that saw it. */
+  instance: z.string(),
+}
+
+const change = { by: z.string(), reason: z.string().optional() }
+
+export const eventSchema = z.discriminatedUnion('type', [
+  /** Enforced refusals of one client, at most one event a second; `count` says how many. */
+  z.object({
+    ...base,
+    type: z.literal('violation'),
+    client: z.string(),
+    policy: z.string(),
+    route: z.string(),
+    count: z.int(),
+    /** Violations in the penalty's window after these. */
+    violations: z.int(),
+  }),
+  z.object({ ...base, type: z.literal('blocked'), client: z.string(), block: blockSchema }),
+  z.object({
+    ...base,
+    type: z.literal('unblocked'),
+    client: z.string(),
+    ...change,
+    /** What was lifted, in words. */
+    lifted: z.array(z.string()),
+  }),
+  z.object({
+    ...base,
+    type: z.literal('policy-changed'),
+    policy: z.string(),
+    version: z.int(),
+    action: z.enum(['put', 'deleted']),
+    ...change,
+  }),
+  z.object({
+    ...base,
+    type: z.literal('list-changed'),
+    list: z.enum(['allow', 'deny']),
+    cidr: z.string(),
+    action: z.enum(['added', 'removed']),
+    ...change,
+  }),
+  z.object({ ...base, type: z.literal('settings-changed'), ...change }),
+  z.object({ ...base, type: z.literal('store-state'), state: z.enum(['ok', 'degraded']), detail: z.string() }),
+  /** More happened than is told one by one: counts by type over the last second. */
+  z.object({ ...base, type: z.literal('overflow'), dropped: z.record(z.string(), z.int()) }),
+])
+export type BouncerEvent = z.infer<typeof eventSchema>
+export type EventType = BouncerEvent['type']
+
+type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never
+/** An event before the log has given it its place. */
+export type NewEvent = DistributiveOmit<BouncerEvent, 'id' | 'prev' | 'at' | 'instance'>
+
+/** Upper bounds of the decision-time buckets, seconds; a last one is without bound. */
+export const LATENCY_BUCKETS = [
+  0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1,
+] as const
+
+export const outcomeCounts = z.partialRecord(z.enum([...OUTCOMES, 'shadow-allowed', 'shadow-limited']), z.int())
+export type OutcomeCounts = z.infer<typeof outcomeCounts>
+
+/** What one instance did in the last second. Who shows the fleet adds the frames up. */
+export const statsFrameSchema = z.object({
+  v: z.literal(1),
+  at: z.number(),
+  instance: z.string(),
+  version: z.string(),
+  /** The control state that this instance decides by. */
+  epoch: z.int(),
+  /** How long the frame covers, ms. */
+  spanMs: z.number(),
+  uptimeMs: z.number(),
+  /** Outcomes by policy; `-` stands for no policy. */
+  policies: z.record(z.string(), outcomeCounts),
+  /** Decisions by time taken: one count a bucket of LATENCY_BUCKETS, then those above. */
+  latency: z.array(z.int()),
+  /** Busiest clients, an underestimate by at most `requests / 256` each (Misra-Gries). */
+  top: z.array(z.object({ client: z.string(), count: z.int() })),
+  /** Blocks set, and events not told one by one. */
+  blocks: z.int(),
+  overflow: z.int(),
+  store: z.object({
+    kind: z.string(),
+    state: z.enum(['ok', 'degraded']),
+    /** Round trip of the last answer, ms; absent in process. */
+    latencyMs: z.number().optional(),
+  }),
+})
+export type StatsFrame = z.infer<typeof statsFrameSchema>

@@ -1,0 +1,6 @@
+export * from './control.ts'
+export * from './decision.ts'
+export * from './duration.ts'
+export * from './events.ts'
+export * from './policy.ts'
+export * from './strict.ts'

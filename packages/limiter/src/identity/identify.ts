@@ -1,0 +1,135 @@
+import { createHash } from 'node:crypto'
+import type { IncomingMessage } from 'node:http'
+import proxyAddr from 'proxy-addr'
+import { BouncerError } from '../errors.ts'
+import { clientOf, isPrivate, normaliseAddress } from './address.ts'
+
+export interface Identity {
+  /** Who is counted. */
+  readonly client: string
+  /** The address it was read from, normalised; absent when the socket has none. */
+  readonly address: string | undefined
+  /** Where the address comes from, for `explain`: the peer, then each trusted hop, from the right. */
+  readonly hops: readonly string[]
+  /** The address is probably a proxy's, shared by many (the operator's own, misconfigured): limit it, never block it. */
+  readonly probablyProxy: boolean
+}
+
+/** What of a request says who sent it. */
+export type Peer = Pick<IncomingMessage, 'headers'> & {
+  readonly socket: { readonly remoteAddress?: string | undefined }
+}
+
+export interface IdentityOptions {
+  /** As Express's `trust proxy`: false, a number of hops, or addresses and ranges. */
+  trustProxy: boolean | number | string | readonly string[] | ((address: string, hop: number) => boolean)
+  /** Take the address from this header alone (`x-real-ip`, `cf-connecting-ip`) when the peer is trusted. */
+  clientIpHeader?: string | undefined
+}
+
+/** A header can only name so many hops that anyone would trust; what lies further left is not looked at. */
+const MAX_HEADER = 2048
+
+const FORWARDING = ['x-forwarded-for', 'forwarded', 'x-real-ip'] as const
+
+/** Requests with no address (a socket that is already gone, a unix socket) share this client; it is never blocked. */
+export const NO_ADDRESS = 'unknown'
+
+export function compileTrust(trust: IdentityOptions['trustProxy']): (address: string, hop: number) => boolean {
+  if (trust === true || (typeof trust === 'number' && !(Number.isInteger(trust) && trust >= 0))) {
+    throw new BouncerError(
+      'ERR_UNSAFE',
+      `trustProxy: ${trust} lets every client choose its own address`,
+      'Name your proxies ("loopback, 10.0.0.0/8") or how many there are in front of this server (1)',
+    )
+  }
+  if (typeof trust === 'function') return trust
+  if (trust === false) return () => false
+  if (typeof trust === 'number') return (_address, hop) => hop < trust
+  const names = (typeof trust === 'string' ? trust.split(',') : [...trust]).map(name => name.trim()).filter(Boolean)
+  try {
+    const compiled = proxyAddr.compile(names)
+    return (address, hop) => compiled(address, hop)
+  } catch (error) {
+    throw new BouncerError(
+      'ERR_INVALID',
+      `trustProxy: ${(error as Error).message}`,
+      'Use loopback, linklocal, uniquelocal, an address, a CIDR range or a number of hops',
+    )
+  }
+}
+
+function headerOf(peer: Peer, name: string): string | undefined {
+  const value = peer.headers[name]
+  const text = Array.isArray(value) ? value.join(',') : value
+  return text && text.length > MAX_HEADER ? text.slice(text.indexOf(',', text.length - MAX_HEADER) + 1) : text
+}
+
+/**
+ * Reads who sent a request: the socket's address and, only through trusted proxies, the forwarding header read from the
+ * right. What an untrusted peer writes into a header changes nothing; what is not an address ends the chain.
+ */
+export function createIdentifier({
+  trustProxy,
+  clientIpHeader,
+}: IdentityOptions): (peer: Peer, ipv6Prefix: number) => Identity {
+  const trusts = compileTrust(trustProxy)
+  const header = clientIpHeader?.toLowerCase()
+  if (header !== undefined && trustProxy === false) {
+    throw new BouncerError(
+      'ERR_CONTRADICTION',
+      `clientIpHeader "${header}" is never read while trustProxy is false`,
+      'Name the proxy that writes it in trustProxy, or leave clientIpHeader out',
+    )
+  }
+  const direct = new Map<string, Identity>()
+
+  function fromPeer(address: string, ipv6Prefix: number): Identity {
+    const key = `${ipv6Prefix} ${address}`
+    const known = direct.get(key)
+    if (known) return known
+    const identity = { client: clientOf(address, ipv6Prefix), address, hops: [address], probablyProxy: false }
+    if (direct.size >= 10_000) direct.clear()
+    direct.set(key, identity)
+    return identity
+  }
+
+  function walk(peer: string, forwarded: string): string[] {
+    const chain = [peer]
+    const listed = header ? [forwarded] : forwarded.split(',')
+    for (let i = listed.length - 1; i >= 0; i--) {
+      if (!trusts(chain.at(-1) as string, chain.length - 1)) break
+      const hop = normaliseAddress(listed[i])
+      if (!hop) break
+      chain.push(hop)
+    }
+    return chain
+  }
+
+  return (peer, ipv6Prefix) => {
+    const address = normaliseAddress(peer.socket.remoteAddress)
+    if (!address) return { client: NO_ADDRESS, address: undefined, hops: [], probablyProxy: true }
+    const direct = fromPeer(address, ipv6Prefix)
+    const forwarded = headerOf(peer, header ?? 'x-forwarded-for')
+    if (forwarded === undefined && !FORWARDING.some(name => peer.headers[name] !== undefined)) return direct
+    if (!trusts(address, 0)) return isPrivate(address) ? { ...direct, probablyProxy: true } : direct
+
+    const hops = walk(address, forwarded ?? '')
+    const last = hops.at(-1) as string
+    const probablyProxy = header ? hops.length === 1 : trusts(last, hops.length - 1)
+    return { client: clientOf(last, ipv6Prefix), address: last, hops, probablyProxy }
+  }
+}
+
+/**
+ * The spelling under which a client is counted: an address by its network, any other id with what could shape a key or a
+ * terminal percent-encoded, a very long one by its digest.
+ */
+export function clientId(id: string, ipv6Prefix: number): string {
+  const address = normaliseAddress(id)
+  if (address) return clientOf(address, ipv6Prefix)
+  if (id.length > 128) return `sha256:${createHash('sha256').update(id).digest('hex').slice(0, 32)}`
+  return id.replace(/[^A-Za-z0-9._:@/+=-]/gu, char =>
+    [...Buffer.from(char)].map(byte => `%${byte.toString(16).padStart(2, '0')}`).join(''),
+  )
+}

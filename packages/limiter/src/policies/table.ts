@@ -1,0 +1,175 @@
+import { type Algorithm, algorithms, type Limit } from '../algorithms/index.ts'
+import {
+  type AlgorithmId,
+  type FailMode,
+  formatDuration,
+  type PenaltySettings,
+  type Policy,
+  parseDuration,
+} from '../contracts/index.ts'
+import { BouncerError } from '../errors.ts'
+import { bySpecificity, compilePattern, methodMatches, overlaps, type Pattern } from './pattern.ts'
+
+/** Durations as ms. */
+export interface Penalty {
+  readonly threshold: number
+  readonly windowMs: number
+  readonly blockMs: readonly number[]
+  readonly memoryMs: number
+  /** Whose violations it counts: a policy's own, or (empty) all that have no penalty of their own. */
+  readonly scope: string
+}
+
+/** A policy ready to decide. */
+export interface CompiledPolicy {
+  readonly id: string
+  readonly shadow: boolean
+  readonly algorithm: Algorithm
+  readonly limits: readonly Limit[]
+  readonly cost: number
+  /** A request that costs more can never be allowed. */
+  readonly maxCost: number
+  readonly failMode: FailMode
+  /** Absent: its violations never block. */
+  readonly penalty: Penalty | undefined
+  readonly source: Policy
+}
+
+export interface Defaults {
+  readonly algorithm: AlgorithmId
+  readonly failMode: FailMode
+}
+
+const ms = (duration: string) => parseDuration(duration) as number
+
+export function compilePenalty(settings: PenaltySettings | false, scope = ''): Penalty | undefined {
+  if (settings === false) return undefined
+  return {
+    threshold: settings.threshold,
+    windowMs: ms(settings.window),
+    blockMs: settings.block.map(ms),
+    memoryMs: ms(settings.memory),
+    scope,
+  }
+}
+
+export function compilePolicy(source: Policy, penalty: Penalty | undefined, defaults: Defaults): CompiledPolicy {
+  const algorithm = algorithms[source.algorithm ?? defaults.algorithm]
+  const limits = source.limits.map(({ limit, window, burst }): Limit => {
+    const windowMs = ms(window)
+    if (algorithm.id === 'sliding_window' && limit > 100_000) {
+      throw new BouncerError(
+        'ERR_INVALID',
+        `policy "${source.id}": sliding_window keeps one entry a unit; ${limit} per ${window} is too many`,
+        'Use sliding_window_counter or gcra for limits above 100000',
+      )
+    }
+    const windowName = windowMs % 1000 === 0 ? `${windowMs / 1000}s` : `${windowMs}ms`
+    const capacity = algorithm.bursts ? (burst ?? limit) : limit
+    const windowUs = windowMs * 1000
+    return {
+      limit,
+      capacity,
+      maxCost: Math.min(limit, capacity),
+      windowMs,
+      windowUs,
+      forgetAfterUs: Math.ceil(windowUs * Math.max(2, capacity / limit)),
+      windowName,
+      counter: `${algorithm.id}:${source.id}:${windowName}`,
+    }
+  })
+  return {
+    id: source.id,
+    shadow: source.mode === 'shadow',
+    algorithm,
+    limits,
+    cost: source.cost,
+    maxCost: Math.min(...limits.map(limit => limit.maxCost)),
+    failMode: source.failMode ?? defaults.failMode,
+    penalty: source.penalty === undefined ? penalty : compilePenalty(source.penalty, source.id),
+    source,
+  }
+}
+
+/** Stands for "no policy applies": limits nothing, but a block still holds. */
+export const noPolicy = (defaults: Defaults): CompiledPolicy => ({
+  id: '-',
+  shadow: false,
+  algorithm: algorithms[defaults.algorithm],
+  limits: [],
+  cost: 1,
+  maxCost: Number.POSITIVE_INFINITY,
+  failMode: 'open',
+  penalty: undefined,
+  source: { id: '-', match: [], limits: [], cost: 1, mode: 'enforce' },
+})
+
+type Row = Pattern & { readonly policy: CompiledPolicy }
+
+/** Which policy a request falls under. Immutable: a change makes a new table. */
+export class PolicyTable {
+  readonly policies: readonly CompiledPolicy[]
+  private readonly enforced: readonly Row[]
+  private readonly shadows: readonly Row[]
+
+  constructor(policies: readonly Policy[], penalty: Penalty | undefined, defaults: Defaults) {
+    const live = policies.filter(policy => policy.mode !== 'off')
+    this.policies = live.map(policy => compilePolicy(policy, penalty, defaults))
+    const rows = (shadow: boolean) =>
+      this.policies
+        .filter(policy => policy.shadow === shadow)
+        .flatMap(policy =>
+          policy.source.match.flatMap(match => compilePattern(match, policy.id)).map(p => ({ ...p, policy })),
+        )
+        .sort(bySpecificity)
+    this.enforced = rows(false)
+    this.shadows = rows(true)
+    refuseTies(this.enforced)
+    refuseTies(this.shadows)
+  }
+
+  /** The most specific enforced policy, or `undefined`. */
+  match(method: string, path: string): CompiledPolicy | undefined {
+    return find(this.enforced, method, path)
+  }
+
+  /** The most specific shadow policy, or `undefined`. */
+  matchShadow(method: string, path: string): CompiledPolicy | undefined {
+    return this.shadows.length === 0 ? undefined : find(this.shadows, method, path)
+  }
+
+  /** Every pattern that matches, most specific first, for `explain`. */
+  matches(method: string, path: string): { policy: CompiledPolicy; source: string }[] {
+    return [...this.enforced, ...this.shadows].filter(row => rowMatches(row, method, path))
+  }
+
+  get(id: string): CompiledPolicy | undefined {
+    return this.policies.find(policy => policy.id === id)
+  }
+}
+
+const rowMatches = (row: Row, method: string, path: string) =>
+  methodMatches(row.method, method) && (row.regexp === undefined || row.regexp.test(path))
+
+function find(rows: readonly Row[], method: string, path: string): CompiledPolicy | undefined {
+  for (const row of rows) if (rowMatches(row, method, path)) return row.policy
+  return undefined
+}
+
+/** Two policies of the same specificity that could match one request: nobody could say which one wins. */
+function refuseTies(rows: readonly Row[]): void {
+  rows.forEach((row, i) => {
+    const twin = rows.find((other, j) => j > i && other.policy !== row.policy && overlaps(row, other))
+    if (twin) {
+      throw new BouncerError(
+        'ERR_CONTRADICTION',
+        `policies "${row.policy.id}" (${row.source}) and "${twin.policy.id}" (${twin.source}) match the same requests equally well`,
+        'Make one more specific, or set one to mode: off or shadow',
+      )
+    }
+  })
+}
+
+/** `30 per 1m`, for people. */
+export const describeLimit = ({ limit, windowMs, capacity }: Limit) =>
+  `${limit} per ${formatDuration(windowMs)}${capacity === limit ? '' : ` (burst ${capacity})`}`

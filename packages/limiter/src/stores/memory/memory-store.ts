@@ -1,0 +1,260 @@
+import type { Block, UnblockOptions, UnblockResult } from '../../contracts/index.ts'
+import { parseDuration } from '../../contracts/index.ts'
+import { type CompiledPolicy, describeLimit, type Penalty } from '../../policies/table.ts'
+import type { Check, ClientRecord, NewBlock, Receipt, Refusal, Store, Verdict } from '../store.ts'
+import { type Counters, charge, measure } from './decide.ts'
+import { BLOCKED, COLD, HOT, Node, type Tier, Tiers } from './tiers.ts'
+
+const KEPT_REFUSALS = 10
+
+class Client extends Node {
+  readonly id: string
+  readonly counters: Counters = new Map()
+  /** By Penalty.scope, epoch µs, oldest first. */
+  violations: Map<string, number[]> | undefined
+  refusals: Refusal[] | undefined
+  block: Block | undefined
+  offences = 0
+  /** µs; offences count until then. */
+  offencesUntil = 0
+  graceUntil = 0
+  /** µs: nothing of it counts any more. */
+  idleAt = 0
+
+  constructor(id: string) {
+    super()
+    this.id = id
+  }
+}
+
+/** Microseconds since the epoch that never run backwards, whatever is done to the machine's clock. */
+export const monotonicMicros = (): number => Math.floor((performance.timeOrigin + performance.now()) * 1000)
+
+export interface MemoryStoreOptions {
+  /** At most so many clients are remembered. Default 100,000. */
+  maxClients?: number | undefined
+  /** µs since the epoch; must not run backwards. */
+  clock?: (() => number) | undefined
+}
+
+/**
+ * The embedded store: the reference algorithms over bounded memory. When full it forgets idle clients first, then the
+ * least recently used, then those near a limit or with violations; a block in force goes last, the oldest first.
+ */
+export class MemoryStore implements Store {
+  readonly kind = 'memory'
+  private readonly clients = new Map<string, Client>()
+  private readonly tiers = new Tiers<Client>()
+  private readonly maxClients: number
+  private readonly clock: () => number
+  private readonly sweeper: NodeJS.Timeout
+  private lastDemotion = 0
+
+  constructor({ maxClients = 100_000, clock = monotonicMicros }: MemoryStoreOptions = {}) {
+    this.maxClients = maxClients
+    this.clock = clock
+    this.sweeper = setInterval(() => this.sweep(2000), 1000)
+    this.sweeper.unref()
+  }
+
+  get size(): number {
+    return this.clients.size
+  }
+
+  check({ client: id, policy, cost, route, penalise }: Check): Verdict {
+    const now = this.clock()
+    const at = Math.floor(now / 1000)
+    const client = this.clients.get(id) ?? this.admit(id, now)
+    if (!policy.shadow) {
+      const block = this.blockOf(client, at)
+      if (block) return { outcome: 'blocked', at, limits: [], block }
+    }
+    const stamps = charge(policy, client.counters, now, cost)
+    const limits = measure(policy, client.counters, now, cost, stamps !== undefined)
+    for (const { forgetAfterUs } of policy.limits) client.idleAt = Math.max(client.idleAt, now + forgetAfterUs)
+    if (stamps) {
+      this.touch(client, limits.some(({ remaining, limit }) => remaining * 2 <= limit) ? HOT : COLD)
+      return { outcome: 'allowed', at, limits, receipt: { client: id, policy, cost, stamps } }
+    }
+    this.touch(client, HOT)
+    if (policy.shadow) return { outcome: 'limited', at, limits }
+    const refused = policy.limits.find((_, i) => limits[i]?.retryAfterMs !== 0) as CompiledPolicy['limits'][number]
+    this.remember(client, { at, policy: policy.id, route, limit: describeLimit(refused) })
+    if (!policy.penalty || !penalise || cost > policy.maxCost || client.graceUntil > now)
+      return { outcome: 'limited', at, limits }
+    return { outcome: 'limited', at, limits, ...this.violate(client, policy, policy.penalty, now) }
+  }
+
+  peek({ client: id, policy, cost }: Check): Verdict {
+    const now = this.clock()
+    const at = Math.floor(now / 1000)
+    const client = this.clients.get(id)
+    const block = client && !policy.shadow ? this.blockOf(client, at) : undefined
+    const limits = measure(policy, client?.counters ?? new Map(), now, cost, false)
+    const outcome = block ? 'blocked' : limits.every(({ retryAfterMs }) => retryAfterMs === 0) ? 'allowed' : 'limited'
+    return { outcome, at, limits, ...(block && { block }) }
+  }
+
+  refund({ client: id, policy, cost, stamps }: Receipt): number {
+    const now = this.clock()
+    const counters = this.clients.get(id)?.counters
+    let back = 0
+    policy.limits.forEach((limit, i) => {
+      const state = counters?.get(limit.counter)
+      const stamp = stamps[i]
+      if (state !== undefined && stamp !== undefined) {
+        back = Math.max(back, policy.algorithm.refund(state, limit, now, cost, stamp))
+      }
+    })
+    return back
+  }
+
+  client(id: string): ClientRecord {
+    const now = this.clock()
+    const client = this.clients.get(id)
+    const block = client && this.blockOf(client, Math.floor(now / 1000))
+    return {
+      client: id,
+      ...(block && { block }),
+      violations: Object.fromEntries(
+        [...(client?.violations ?? [])].map(([scope, times]) => [scope, times.map(time => Math.floor(time / 1000))]),
+      ),
+      refusals: [...(client?.refusals ?? [])].reverse(),
+      offences: client && client.offencesUntil > now ? client.offences : 0,
+      ...(client && client.graceUntil > now && { graceUntil: Math.floor(client.graceUntil / 1000) }),
+    }
+  }
+
+  block({ client: id, reason, by, durationMs }: NewBlock): Block {
+    const now = this.clock()
+    const client = this.clients.get(id) ?? this.admit(id, now)
+    const offence = client.offencesUntil > now ? client.offences : 0
+    return this.setBlock(client, now, durationMs, { reason, by, offence })
+  }
+
+  unblock(id: string, { keepCounters = false, grace }: UnblockOptions): UnblockResult {
+    const now = this.clock()
+    const client = this.clients.get(id)
+    const block = client && this.blockOf(client, Math.floor(now / 1000))
+    const violations = [...(client?.violations?.values() ?? [])].reduce((sum, times) => sum + times.length, 0)
+    const counters = keepCounters
+      ? []
+      : [...(client?.counters.keys() ?? [])].map(counter => counter.split(':')[1] as string)
+    const graceMs = grace === undefined ? 0 : (parseDuration(grace) as number)
+    if (client || graceMs > 0) {
+      const forgiven = client ?? this.admit(id, now)
+      forgiven.block = undefined
+      forgiven.violations = undefined
+      forgiven.offences = 0
+      forgiven.graceUntil = now + graceMs * 1000
+      forgiven.idleAt = Math.max(forgiven.idleAt, forgiven.graceUntil)
+      if (!keepCounters) forgiven.counters.clear()
+      this.tiers.place(forgiven, graceMs > 0 ? HOT : COLD)
+    }
+    return {
+      client: id,
+      wasBlocked: block !== undefined,
+      ...(block && { block }),
+      violations,
+      counters: [...new Set(counters)],
+    }
+  }
+
+  blocks(): Block[] {
+    const at = Math.floor(this.clock() / 1000)
+    const blocks = [...this.tiers.of(BLOCKED)]
+      .map(client => this.blockOf(client, at))
+      .filter(block => block !== undefined)
+    return blocks.sort((a, b) => a.until - b.until)
+  }
+
+  close(): void {
+    clearInterval(this.sweeper)
+  }
+
+  private blockOf(client: Client, at: number): Block | undefined {
+    if (client.block && client.block.until <= at) client.block = undefined
+    return client.block
+  }
+
+  private violate(client: Client, policy: CompiledPolicy, penalty: Penalty, now: number) {
+    client.violations ??= new Map()
+    const times = (client.violations.get(penalty.scope) ?? []).filter(time => time > now - penalty.windowMs * 1000)
+    times.push(now)
+    client.violations.set(penalty.scope, times)
+    client.idleAt = Math.max(client.idleAt, now + penalty.windowMs * 1000)
+    const violations = times.length
+    if (violations < penalty.threshold) return { violations }
+
+    client.violations.delete(penalty.scope)
+    const offence = (client.offencesUntil > now ? client.offences : 0) + 1
+    const durationMs = penalty.blockMs[Math.min(offence, penalty.blockMs.length) - 1] as number
+    const reason = `${violations} violations within ${penalty.windowMs / 1000}s`
+    const block = this.setBlock(client, now, durationMs, { reason, by: 'auto', offence, policy: policy.id })
+    client.offences = offence
+    client.offencesUntil = now + (durationMs + penalty.memoryMs) * 1000
+    client.idleAt = Math.max(client.idleAt, client.offencesUntil)
+    return { violations, block }
+  }
+
+  private setBlock(
+    client: Client,
+    now: number,
+    durationMs: number,
+    why: Pick<Block, 'reason' | 'by' | 'offence' | 'policy'>,
+  ): Block {
+    const since = Math.floor(now / 1000)
+    client.block = { client: client.id, ...why, since, until: since + durationMs }
+    client.idleAt = Math.max(client.idleAt, now + durationMs * 1000)
+    this.tiers.place(client, BLOCKED)
+    return client.block
+  }
+
+  private remember(client: Client, refusal: Refusal): void {
+    client.refusals ??= []
+    client.refusals.push(refusal)
+    if (client.refusals.length > KEPT_REFUSALS) client.refusals.shift()
+  }
+
+  /** Moves a client up at once, and to the end of its tier's order; it comes down when it is found idle or unblocked. */
+  private touch(client: Client, tier: Tier): void {
+    const held = client.block ? BLOCKED : client.violations?.size || client.graceUntil ? HOT : tier
+    this.tiers.place(client, held)
+  }
+
+  private admit(id: string, now: number): Client {
+    if (this.clients.size >= this.maxClients) this.evict(now)
+    const client = new Client(id)
+    this.clients.set(id, client)
+    this.tiers.place(client, COLD)
+    return client
+  }
+
+  private forget(client: Client): void {
+    this.clients.delete(client.id)
+    this.tiers.remove(client)
+  }
+
+  private evict(now: number): void {
+    if (!this.tiers.first(COLD) && now - this.lastDemotion > 1_000_000) {
+      this.lastDemotion = now
+      this.sweep(Number.POSITIVE_INFINITY)
+      if (this.clients.size < this.maxClients) return
+    }
+    const victim = this.tiers.first(COLD) ?? this.tiers.first(HOT) ?? this.tiers.first(BLOCKED)
+    if (victim) this.forget(victim)
+  }
+
+  /** Forgets who is idle among the least recently used of each tier. */
+  private sweep(atMost: number): void {
+    const now = this.clock()
+    for (const tier of [COLD, HOT, BLOCKED] as const) {
+      let seen = 0
+      for (const client of this.tiers.of(tier)) {
+        if (++seen > atMost) break
+        if (client.idleAt <= now) this.forget(client)
+        else if (tier === BLOCKED && !this.blockOf(client, Math.floor(now / 1000))) this.tiers.place(client, HOT)
+      }
+    }
+  }
+}

@@ -1,0 +1,51 @@
+/** How much it would hurt to forget a client. */
+export const COLD = 0
+export const HOT = 1
+export const BLOCKED = 2
+export type Tier = typeof COLD | typeof HOT | typeof BLOCKED
+
+/** A member of the tiers; `T` adds what is remembered. */
+export class Node {
+  tier: Tier = COLD
+  older: Node = this
+  newer: Node = this
+}
+
+/** Three lists in order of last use, so that what is forgotten first is always at hand. */
+export class Tiers<T extends Node> {
+  private readonly ends = [new Node(), new Node(), new Node()] as const
+
+  /** Puts a node last in a tier's order: used just now. */
+  place(node: T, tier: Tier): void {
+    this.remove(node)
+    const end = this.ends[tier]
+    node.tier = tier
+    node.older = end.older
+    node.newer = end
+    end.older.newer = node
+    end.older = node
+  }
+
+  remove(node: T): void {
+    node.older.newer = node.newer
+    node.newer.older = node.older
+    node.older = node
+    node.newer = node
+  }
+
+  /** A tier's nodes, least recently used first; removing the one in hand is fine. */
+  *of(tier: Tier): Generator<T> {
+    const end = this.ends[tier]
+    for (let node = end.newer; node !== end; ) {
+      const next = node.newer
+      yield node as T
+      node = next
+    }
+  }
+
+  /** Least recently used of a tier. */
+  first(tier: Tier): T | undefined {
+    const end = this.ends[tier]
+    return end.newer === end ? undefined : (end.newer as T)
+  }
+}

@@ -1,0 +1,88 @@
+import type { Block, LimitVerdict, UnblockOptions, UnblockResult } from '../contracts/index.ts'
+import type { CompiledPolicy } from '../policies/table.ts'
+
+/** One request to decide. */
+export interface Check {
+  readonly client: string
+  readonly policy: CompiledPolicy
+  readonly cost: number
+  /** `POST /auth/login`: kept with a refusal, for people. */
+  readonly route: string
+  /** Whether a refusal counts towards a block; never for a client that is probably a proxy. */
+  readonly penalise: boolean
+}
+
+/** A refusal as it is remembered for people. */
+export interface Refusal {
+  /** Epoch ms by the store's clock. */
+  readonly at: number
+  readonly policy: string
+  readonly route: string
+  /** `30 per 1m`: the limit that refused. */
+  readonly limit: string
+}
+
+/** What a check took, so that exactly that can be given back. */
+export interface Receipt {
+  readonly client: string
+  readonly policy: CompiledPolicy
+  readonly cost: number
+  /** One stamp a limit, as the algorithm gave it. */
+  readonly stamps: readonly number[]
+}
+
+/** The store's answer. */
+export interface Verdict {
+  readonly outcome: 'allowed' | 'limited' | 'blocked'
+  /** Epoch ms by the store's clock. */
+  readonly at: number
+  /** One a limit of the policy; empty when a block refused. */
+  readonly limits: readonly LimitVerdict[]
+  /** The block that refused, or that this violation has set (then the outcome is `limited`). */
+  readonly block?: Block
+  /** Violations within the window, when this refusal was one. */
+  readonly violations?: number
+  readonly receipt?: Receipt
+}
+
+/** Everything the store knows of one client. */
+export interface ClientRecord {
+  readonly client: string
+  readonly block?: Block
+  /** Times of violations within the penalty's window, epoch ms, by scope (see Penalty.scope). */
+  readonly violations: Readonly<Record<string, readonly number[]>>
+  /** Newest first. */
+  readonly refusals: readonly Refusal[]
+  readonly offences: number
+  /** Epoch ms until which it cannot be blocked. */
+  readonly graceUntil?: number
+}
+
+export interface NewBlock {
+  readonly client: string
+  readonly reason: string
+  readonly by: string
+  readonly durationMs: number
+}
+
+export type Answer<T> = T | Promise<T>
+
+/**
+ * Counts and remembers. The embedded store answers at once; Redis answers with promises that reject with
+ * ERR_UNAVAILABLE when there is no answer in time (the fail mode then decides, not the store).
+ */
+export interface Store {
+  readonly kind: string
+  /** Decides and counts, atomically: block, all limits or none, violation, and the block it leads to. */
+  check(check: Check): Answer<Verdict>
+  /** Decides without counting. */
+  peek(check: Check): Answer<Verdict>
+  /** Gives back what a receipt says; returns the units that came back. The caller sees to it that this happens once. */
+  refund(receipt: Receipt): Answer<number>
+  client(client: string, policies: readonly CompiledPolicy[]): Answer<ClientRecord>
+  block(block: NewBlock): Answer<Block>
+  unblock(client: string, options: UnblockOptions, policies: readonly CompiledPolicy[]): Answer<UnblockResult>
+  /** Blocks in force, soonest to end first. */
+  blocks(): Answer<Block[]>
+  close(): Answer<void>
+}
