@@ -1,15 +1,26 @@
 import type { Algorithm, Limit } from '../algorithm.ts'
 
 export interface Gcra {
-  /** Theoretical arrival time, µs: when the client's allowance is whole again. */
+  /** Theoretical arrival time, whole µs: when the client's allowance is whole again. */
   tat: number
+  /** The fraction of a µs beyond `tat`: near 2^51 a double holds quarters only, and 1,000,000 per 100 ms owes tenths. */
+  part: number
 }
 
-/** Half a microsecond: forgives the rounding of doubles near 2^51. Same number in the Lua. */
-const EPSILON = 0.5
+/** Units, as a share of the capacity: far below one, far above the rounding of doubles. Same number in the Lua. */
+const SLACK = 1e-12
 
 const interval = ({ windowUs, limit }: Limit) => windowUs / limit
-const debt = (state: Gcra, now: number) => Math.max(0, state.tat - now)
+
+/** Never above what the capacity stands for: a lowered burst clamps what was owed under the old one. */
+const debt = ({ tat, part }: Gcra, limit: Limit, now: number) =>
+  Math.min(limit.capacity * interval(limit), Math.max(0, tat - now + part))
+
+function owe(state: Gcra, now: number, us: number): void {
+  const whole = Math.floor(us)
+  state.tat = now + whole
+  state.part = us - whole
+}
 
 /**
  * Generic Cell Rate Algorithm (ITU-T I.371): a token bucket kept as one time. A unit costs window/limit of time; at most
@@ -18,26 +29,25 @@ const debt = (state: Gcra, now: number) => Math.max(0, state.tat - now)
 export const gcra: Algorithm<Gcra> = {
   id: 'gcra',
   bursts: true,
-  fresh: (_limit, now) => ({ tat: now }),
+  fresh: (_limit, now) => ({ tat: now, part: 0 }),
   available(state, limit, now) {
-    const step = interval(limit)
-    const room = limit.capacity * step - debt(state, now) + EPSILON
-    return Math.min(limit.capacity, Math.max(0, Math.floor(room / step)))
+    const room = limit.capacity * (1 + SLACK) - debt(state, limit, now) / interval(limit)
+    return Math.max(0, Math.floor(room))
   },
   take(state, limit, now, cost) {
-    state.tat = Math.max(state.tat, now) + cost * interval(limit)
+    owe(state, now, debt(state, limit, now) + cost * interval(limit))
     return now
   },
   refund(state, limit, now, cost) {
-    const owed = debt(state, now)
+    const owed = debt(state, limit, now)
     const back = Math.min(owed, cost * interval(limit))
-    state.tat -= back
+    owe(state, now, owed - back)
     return Math.round(back / interval(limit))
   },
   wait(state, limit, now, cost) {
-    const step = interval(limit)
-    const wait = debt(state, now) - (limit.capacity - cost) * step
-    return wait <= EPSILON ? 0 : Math.ceil(wait)
+    // Half the slack, so that whoever waits this long is surely admitted.
+    const may = (limit.capacity * (1 + SLACK / 2) - cost) * interval(limit)
+    return Math.max(0, Math.ceil(debt(state, limit, now) - may))
   },
   fullAfter: (state, limit, now) => gcra.wait(state, limit, now, limit.capacity),
 }

@@ -7,7 +7,8 @@ export interface TwoBuckets {
   previous: number
 }
 
-const EPSILON = 1e-9
+/** Units, as a share of the limit: far below one, far above the rounding of doubles. Same number in the Lua. */
+const SLACK = 1e-12
 
 function roll(state: TwoBuckets, { windowUs }: Limit, now: number): TwoBuckets {
   const start = Math.floor(now / windowUs) * windowUs
@@ -20,7 +21,7 @@ function roll(state: TwoBuckets, { windowUs }: Limit, now: number): TwoBuckets {
 }
 
 /** Where in the current bucket `weight` × (what is left of the bucket) has fallen to `room`. */
-const fallsTo = (weight: number, room: number, windowUs: number) => Math.ceil(windowUs * (1 - room / weight))
+const fallsTo = (weight: number, room: number, windowUs: number) => Math.ceil((windowUs * (weight - room)) / weight)
 
 /**
  * The estimate of Cloudflare's "counting things": the previous bucket, weighted by how much of it still lies in the
@@ -33,7 +34,7 @@ export const slidingWindowCounter: Algorithm<TwoBuckets> = {
   available(state, limit, now) {
     const { start, current, previous } = roll(state, limit, now)
     const estimate = current + (previous * (limit.windowUs - (now - start))) / limit.windowUs
-    return Math.max(0, Math.floor(limit.limit - estimate + EPSILON))
+    return Math.max(0, Math.floor(limit.limit * (1 + SLACK) - estimate))
   },
   take(state, limit, now, cost) {
     roll(state, limit, now).current += cost

@@ -59,7 +59,10 @@ export const slidingWindow: Algorithm<Log> = {
     for (let i = 0; i < cost; i++) log.push(now)
     return now
   },
-  refund: (log, _limit, _now, cost, stamp) => log.remove(stamp, cost),
+  refund(log, { windowUs }, now, cost, stamp) {
+    log.expire(now - windowUs)
+    return log.remove(stamp, cost)
+  },
   wait(log, { limit, windowUs }, now, cost) {
     log.expire(now - windowUs)
     const mustLeave = log.size + cost - limit

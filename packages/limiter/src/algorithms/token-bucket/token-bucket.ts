@@ -6,8 +6,8 @@ export interface Bucket {
   lastRefill: number
 }
 
-/** Forgives the rounding of doubles: far below one unit, far above their error. Same number in the Lua. */
-const EPSILON = 1e-9
+/** Tokens, as a share of the capacity: far below one, far above the rounding of doubles. Same number in the Lua. */
+const SLACK = 1e-12
 
 const tokensAt = (bucket: Bucket, { capacity, limit, windowUs }: Limit, now: number) =>
   Math.min(capacity, bucket.tokens + (Math.max(0, now - bucket.lastRefill) * limit) / windowUs)
@@ -17,7 +17,7 @@ export const tokenBucket: Algorithm<Bucket> = {
   id: 'token_bucket',
   bursts: true,
   fresh: ({ capacity }, now) => ({ tokens: capacity, lastRefill: now }),
-  available: (bucket, limit, now) => Math.floor(tokensAt(bucket, limit, now) + EPSILON),
+  available: (bucket, limit, now) => Math.floor(tokensAt(bucket, limit, now) + limit.capacity * SLACK),
   take(bucket, limit, now, cost) {
     bucket.tokens = Math.max(0, tokensAt(bucket, limit, now) - cost)
     bucket.lastRefill = now
@@ -30,8 +30,9 @@ export const tokenBucket: Algorithm<Bucket> = {
     return Math.round(bucket.tokens - before)
   },
   wait(bucket, limit, now, cost) {
-    const missing = cost - tokensAt(bucket, limit, now)
-    return missing <= EPSILON ? 0 : Math.ceil((missing * limit.windowUs) / limit.limit)
+    // Half the slack, so that whoever waits this long is surely admitted.
+    const missing = cost - limit.capacity * (SLACK / 2) - tokensAt(bucket, limit, now)
+    return Math.max(0, Math.ceil((missing * limit.windowUs) / limit.limit))
   },
   fullAfter: (bucket, limit, now) => tokenBucket.wait(bucket, limit, now, limit.capacity),
 }
