@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { type Block, blockSchema } from './decision.ts'
-import { durationBetween, policySchema, settingsSchema } from './policy.ts'
+import { durationBetween, policySchema, type Settings, settingsSchema } from './policy.ts'
 import { strict } from './strict.ts'
 
 /** Who makes a change, as the audit will say it. */
@@ -36,6 +36,8 @@ export type ListEntry = z.infer<typeof listEntrySchema>
 export const controlStateSchema = z.object({
   epoch: z.int(),
   policies: z.array(policyRecordSchema),
+  /** Deleted policies and the version they had, so that an old copy never brings one back. */
+  tombstones: z.record(z.string(), z.int()),
   settings: settingsSchema,
   lists: z.array(listEntrySchema),
 })
@@ -122,8 +124,10 @@ export interface ControlPlane {
   unblock(client: string, options: UnblockOptions, actor: Actor): Promise<UnblockResult>
   state(): Promise<ControlState>
   putPolicy(policy: unknown, expectedVersion: number | undefined, actor: Actor): Promise<PolicyRecord>
+  policyHistory(id: string): Promise<PolicyRecord[]>
+  rollbackPolicy(id: string, version: number, actor: Actor): Promise<PolicyRecord>
   deletePolicy(id: string, expectedVersion: number | undefined, actor: Actor): Promise<void>
   putListEntry(list: ListName, cidr: string, options: ListPut, actor: Actor): Promise<ListEntry>
   deleteListEntry(list: ListName, cidr: string, actor: Actor): Promise<void>
-  putSettings(settings: unknown, actor: Actor): Promise<void>
+  putSettings(settings: unknown, actor: Actor): Promise<Settings>
 }

@@ -15,7 +15,7 @@ export function strict<T extends z.ZodRawShape>(shape: T) {
   return z.strictObject(shape, {
     error: issue => {
       if (issue.code !== 'unrecognized_keys') return undefined
-      return (issue['keys'] as string[])
+      return (issue.keys as string[])
         .map(key => {
           const meant = guess(key, Object.keys(shape))
           return `unknown field "${key}"${meant ? `, did you mean "${meant}"?` : ` (known: ${Object.keys(shape).join(', ')})`}`

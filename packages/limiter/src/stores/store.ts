@@ -65,6 +65,16 @@ export interface NewBlock {
   readonly durationMs: number
 }
 
+export interface StoreHealth {
+  readonly state: 'ok' | 'degraded'
+  /** What it runs on, or what is wrong, for people. */
+  readonly detail: string
+  /** ms of the last answered round trip; absent in process. */
+  readonly latencyMs?: number
+  /** Clients remembered, where counting them is free. */
+  readonly clients?: number
+}
+
 export type Answer<T> = T | Promise<T>
 
 /**
@@ -73,6 +83,9 @@ export type Answer<T> = T | Promise<T>
  */
 export interface Store {
   readonly kind: string
+  /** Epoch ms by the store's clock, as well as this process knows it. */
+  now(): number
+  health(): StoreHealth
   /** Decides and counts, atomically: block, all limits or none, violation, and the block it leads to. */
   check(check: Check): Answer<Verdict>
   /** Decides without counting. */

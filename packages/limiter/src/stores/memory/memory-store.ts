@@ -1,7 +1,7 @@
 import type { Block, UnblockOptions, UnblockResult } from '../../contracts/index.ts'
-import { parseDuration } from '../../contracts/index.ts'
+import { formatDuration, parseDuration } from '../../contracts/index.ts'
 import { type CompiledPolicy, describeLimit, type Penalty } from '../../policies/table.ts'
-import type { Check, ClientRecord, NewBlock, Receipt, Refusal, Store, Verdict } from '../store.ts'
+import type { Check, ClientRecord, NewBlock, Receipt, Refusal, Store, StoreHealth, Verdict } from '../store.ts'
 import { type Counters, charge, measure } from './decide.ts'
 import { BLOCKED, COLD, HOT, Node, type Tier, Tiers } from './tiers.ts'
 
@@ -57,8 +57,12 @@ export class MemoryStore implements Store {
     this.sweeper.unref()
   }
 
-  get size(): number {
-    return this.clients.size
+  now(): number {
+    return Math.floor(this.clock() / 1000)
+  }
+
+  health(): StoreHealth {
+    return { state: 'ok', detail: 'embedded, in this process', clients: this.clients.size }
   }
 
   check({ client: id, policy, cost, route, penalise }: Check): Verdict {
@@ -189,7 +193,7 @@ export class MemoryStore implements Store {
     client.violations.delete(penalty.scope)
     const offence = (client.offencesUntil > now ? client.offences : 0) + 1
     const durationMs = penalty.blockMs[Math.min(offence, penalty.blockMs.length) - 1] as number
-    const reason = `${violations} violations within ${penalty.windowMs / 1000}s`
+    const reason = `${violations} violations within ${formatDuration(penalty.windowMs)}`
     const block = this.setBlock(client, now, durationMs, { reason, by: 'auto', offence, policy: policy.id })
     client.offences = offence
     client.offencesUntil = now + (durationMs + penalty.memoryMs) * 1000

@@ -1,0 +1,273 @@
+import type { IncomingMessage } from 'node:http'
+import { hostname } from 'node:os'
+import type { ControlPlane, Decision, LimitVerdict, StatsFrame } from './contracts/index.ts'
+import { isAllowed } from './contracts/index.ts'
+import { fleetStatus } from './control/fleet-status.ts'
+import { Operator } from './control/operator.ts'
+import { fromVerdict, policyOf, takeReceipt, withoutStore } from './decision.ts'
+import { BouncerError } from './errors.ts'
+import type { EventLog } from './events/event-log.ts'
+import { Reporter } from './events/reporter.ts'
+import { type Decider, type ExpressOptions, expressMiddleware, type RequestToCheck } from './express.ts'
+import { type HeaderStyle, rateLimitHeaders } from './headers.ts'
+import { clientId, createIdentifier, type Identity, type Peer } from './identity/identify.ts'
+import { type BouncerOptions, parseOptions } from './options.ts'
+import { compileRules, type Rules } from './policies/rules.ts'
+import { type CompiledPolicy, noPolicy } from './policies/table.ts'
+import { Recorder, type Totals } from './stats/recorder.ts'
+import type { Backend } from './stores/backend.ts'
+import { memoryBackend } from './stores/memory/memory-backend.ts'
+import type { Answer, Check, StoreHealth, Verdict } from './stores/store.ts'
+import { version } from './version.ts'
+
+/** A client's standing under one policy. */
+export interface Usage {
+  readonly policy: string
+  readonly mode: 'enforce' | 'shadow'
+  readonly algorithm: string
+  readonly match: readonly string[]
+  readonly limits: readonly LimitVerdict[]
+}
+
+/** A limiter: decides requests, and lets an operator see and change how. Made by `createBouncer`. */
+export class Bouncer implements Decider {
+  /** What an operator can do. */
+  readonly control: ControlPlane
+  readonly events: EventLog
+  readonly instance: string
+  private readonly backend: Backend
+  private readonly options: ReturnType<typeof parseOptions>
+  private readonly identifyPeer: ReturnType<typeof createIdentifier>
+  private readonly recorder = new Recorder()
+  private readonly reporter: Reporter
+  private readonly frameListeners = new Set<(frame: StatsFrame) => void>()
+  private readonly unmatched: CompiledPolicy
+  private readonly ticker: NodeJS.Timeout
+  private readonly startedAt = performance.now()
+  private rules: Rules
+  private proxyWarned = false
+
+  constructor(options: BouncerOptions = {}) {
+    this.options = parseOptions(options)
+    const { seed, defaults, logger, rules, maxClients, clock } = this.options
+    this.rules = rules
+    this.instance = this.options.instance ?? `${hostname()}:${process.pid}`
+    this.backend = memoryBackend({ seed, maxClients, clock, instance: this.instance })
+    const { store, ledger, events } = this.backend
+    this.events = events
+    this.identifyPeer = createIdentifier(this.options)
+    this.unmatched = noPolicy(defaults)
+    // Told after the answer, never in its way.
+    const send = (event: Parameters<EventLog['append']>[0]) => setImmediate(() => void events.append(event))
+    this.reporter = new Reporter({ send, now: () => performance.now() })
+    this.control = new Operator({ store, ledger, events, defaults, status: () => fleetStatus(this, this.backend) })
+    ledger.subscribe(state => {
+      try {
+        this.rules = compileRules(state, defaults)
+      } catch (error) {
+        logger.error(
+          `control state ${state.epoch} is not usable, ${this.rules.epoch} stays in force: ${(error as Error).message}`,
+        )
+      }
+    })
+    this.ticker = setInterval(() => this.tick(), 1000)
+    this.ticker.unref()
+  }
+
+  /** Who is asking, and how we know. */
+  identify(peer: Peer): Identity {
+    return this.identifyPeer(peer, this.rules.ipv6Prefix)
+  }
+
+  /**
+   * Decides one request and counts it. Answers at once where it can (embedded store, known blocks, lists); never rejects
+   * because of the store: then the policy's fail mode decides. Throws ERR_INVALID for a `cost` that is not an integer from 0.
+   */
+  check(request: RequestToCheck): Answer<Decision> {
+    const started = performance.now()
+    const { rules, backend } = this
+    const who = this.identify(request.peer)
+    const policy = rules.table.match(request.method, request.path) ?? this.unmatched
+    const check = this.toCheck(request, who, policy)
+    const listed = this.byList(request, who, check)
+    if (listed) return this.done(listed, check, started)
+
+    const shadow = rules.table.matchShadow(request.method, request.path)
+    let verdict: Answer<Verdict>
+    let trial: Answer<Verdict> | undefined
+    try {
+      verdict = backend.store.check(check)
+      // Asked in the same turn, so that it travels in the same batch.
+      trial = shadow && backend.store.check({ ...this.toCheck(request, who, shadow), penalise: false })
+    } catch (error) {
+      return this.done(this.degraded(check, error), check, started)
+    }
+    if (!(verdict instanceof Promise) && !(trial instanceof Promise)) {
+      return this.done(fromVerdict(check, verdict, shadow && shadowOf(shadow, trial)), check, started)
+    }
+    return Promise.all([verdict, trial]).then(
+      ([verdict, trial]) => this.done(fromVerdict(check, verdict, shadow && shadowOf(shadow, trial)), check, started),
+      error => this.done(this.degraded(check, error), check, started),
+    )
+  }
+
+  /** What `check` would decide now, without counting anything. */
+  async peek(request: RequestToCheck): Promise<Decision> {
+    const who = this.identify(request.peer)
+    const check = this.toCheck(request, who, this.rules.table.match(request.method, request.path) ?? this.unmatched)
+    return this.byList(request, who, check) ?? fromVerdict(check, await this.backend.store.peek(check))
+  }
+
+  /** Gives back what a decision took, once; returns the units that came back. */
+  refund(decision: Decision): Answer<number> {
+    const receipt = takeReceipt(decision)
+    return receipt ? this.backend.store.refund(receipt) : 0
+  }
+
+  /** Where a client stands under every policy in force, and its block. */
+  async usage(client: string): Promise<{ client: string; block: Verdict['block']; policies: Usage[] }> {
+    const policies = this.rules.table.policies
+    const peeked = await Promise.all(
+      policies.map(policy =>
+        this.backend.store.peek({ client, policy, cost: policy.cost, route: '', penalise: false }),
+      ),
+    )
+    return {
+      client,
+      block: peeked.find(({ block }) => block)?.block,
+      policies: policies.map((policy, i) => ({
+        policy: policy.id,
+        mode: policy.shadow ? 'shadow' : 'enforce',
+        algorithm: policy.algorithm.id,
+        match: policy.source.match,
+        limits: peeked[i]?.limits ?? [],
+      })),
+    }
+  }
+
+  /** The headers that tell a client about a decision. */
+  headers(decision: Decision, style: HeaderStyle = 'both'): [string, string][] {
+    return rateLimitHeaders(decision, policyOf(decision), style)
+  }
+
+  /** The limiter as middleware for Express 5 and 4. */
+  express<Req extends IncomingMessage = IncomingMessage>(options: ExpressOptions<Req> = {}) {
+    return expressMiddleware<Req>(this, options)
+  }
+
+  /** Counts since the start. */
+  totals(): Totals {
+    return this.recorder.totals()
+  }
+
+  health(): StoreHealth {
+    return this.backend.store.health()
+  }
+
+  get epoch(): number {
+    return this.rules.epoch
+  }
+
+  /** Calls back with what this instance did, every second; returns how to stop. */
+  onFrame(listener: (frame: StatsFrame) => void): () => void {
+    this.frameListeners.add(listener)
+    return () => this.frameListeners.delete(listener)
+  }
+
+  /** Sends what is still to be told and lets go of everything. */
+  async close(): Promise<void> {
+    clearInterval(this.ticker)
+    this.reporter.close()
+    await new Promise(resolve => setImmediate(resolve))
+    this.tick()
+    await this.backend.close()
+  }
+
+  private toCheck({ method, path, cost, client }: RequestToCheck, who: Identity, policy: CompiledPolicy): Check {
+    if (cost !== undefined && !(Number.isSafeInteger(cost) && cost >= 0)) {
+      throw new BouncerError(
+        'ERR_INVALID',
+        `a cost of ${cost} for ${method} ${path.slice(0, 200)}`,
+        'cost(req) must return an integer from 0',
+      )
+    }
+    return {
+      client: client === undefined ? who.client : clientId(client, this.rules.ipv6Prefix),
+      policy,
+      cost: cost ?? policy.cost,
+      route: `${method} ${path.length > 200 ? `${path.slice(0, 200)}…` : path}`,
+      penalise: client !== undefined || !who.probablyProxy,
+    }
+  }
+
+  private byList({ skip }: RequestToCheck, { address }: Identity, check: Check): Decision | undefined {
+    const { allow, deny } = this.rules
+    if (!skip && (allow.size + deny.size === 0 || address === undefined)) return undefined
+    const at = this.backend.store.now()
+    if (skip) return withoutStore(check, 'exempt', 'skip', at)
+    if (allow.find(address as string, at)) return withoutStore(check, 'exempt', 'allowlist', at)
+    if (deny.find(address as string, at)) return withoutStore(check, 'blocked', 'denylist', at)
+    return undefined
+  }
+
+  /** No answer from the store: the policy's fail mode decides, and says so. */
+  private degraded(check: Check, error: unknown): Decision {
+    const unavailable = error instanceof BouncerError && error.code === 'ERR_UNAVAILABLE'
+    if (!unavailable) this.options.logger.error(`the store failed: ${(error as Error).stack ?? error}`)
+    const { failMode } = check.policy
+    const at = this.backend.store.now()
+    if (failMode === 'open') return withoutStore(check, 'degraded-allowed', 'store', at)
+    return withoutStore(check, 'degraded-refused', 'store', at, 1000)
+  }
+
+  private done(decision: Decision, check: Check, started: number): Decision {
+    this.recorder.record(decision, (performance.now() - started) / 1000)
+    if (!isAllowed(decision)) this.tell(decision, check)
+    if (!check.penalise) this.warnOfProxy(check)
+    return decision
+  }
+
+  private tell({ outcome, block, violations, retryAfterMs }: Decision, { client, policy, route }: Check): void {
+    if (outcome !== 'limited' || retryAfterMs === undefined) return
+    this.reporter.violation(client, policy.id, route, violations ?? 0)
+    if (block) this.reporter.tell({ type: 'blocked', client, block })
+  }
+
+  private warnOfProxy({ client }: Check): void {
+    if (this.proxyWarned) return
+    this.proxyWarned = true
+    this.options.logger.warn(
+      `requests from ${client} carry forwarding headers that are not trusted: it is probably your own load balancer, and all of its users share one limit. It is limited, but never blocked. Name it in trustProxy (TRUST_PROXY=${client})`,
+    )
+  }
+
+  private tick(): void {
+    const { store } = this.backend
+    const { kind } = store
+    const { state, latencyMs } = store.health()
+    const frame: StatsFrame = {
+      v: 1,
+      at: store.now(),
+      instance: this.instance,
+      version,
+      epoch: this.rules.epoch,
+      uptimeMs: Math.round(performance.now() - this.startedAt),
+      ...this.recorder.frame(performance.now(), this.reporter.overflow),
+      store: { kind, state, ...(latencyMs !== undefined && { latencyMs }) },
+    }
+    this.backend.publish(frame)
+    for (const listener of this.frameListeners) listener(frame)
+  }
+}
+
+const shadowOf = (policy: CompiledPolicy, trial: Verdict | undefined): Decision['shadow'] =>
+  trial && trial.outcome !== 'blocked'
+    ? {
+        policy: policy.id,
+        outcome: trial.outcome,
+        remaining: Math.min(...trial.limits.map(({ remaining }) => remaining)),
+      }
+    : undefined
+
+/** A limiter, ready at once. Throws a BouncerError with a `code` and a `mend` for options that cannot work or are unsafe. */
+export const createBouncer = (options: BouncerOptions = {}): Bouncer => new Bouncer(options)

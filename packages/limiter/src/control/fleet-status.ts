@@ -1,0 +1,36 @@
+import type { OutcomeCounts, StatsFrame, Status } from '../contracts/index.ts'
+import type { Totals } from '../stats/recorder.ts'
+import type { Backend } from '../stores/backend.ts'
+import { version } from '../version.ts'
+
+const REFUSALS = ['limited', 'blocked', 'degraded-refused'] as const
+const DEGRADED = ['degraded-allowed', 'degraded-refused'] as const
+const REQUESTS = ['allowed', 'exempt', 'degraded-allowed', ...REFUSALS] as const
+
+const sum = (frame: StatsFrame, outcomes: readonly (keyof OutcomeCounts)[]) =>
+  Object.values(frame.policies).reduce((total, counts) => total + outcomes.reduce((n, o) => n + (counts[o] ?? 0), 0), 0)
+
+/** The whole fleet at a glance. */
+export async function fleetStatus(instance: { epoch: number; totals(): Totals }, backend: Backend): Promise<Status> {
+  const { store, ledger } = backend
+  const [frames, blocks, state] = await Promise.all([backend.fleet(), store.blocks(), ledger.load()])
+  const { clients, ...health } = store.health()
+  return {
+    state: health.state,
+    version,
+    store: { kind: store.kind, ...health, ...(clients !== undefined && { clients }) },
+    instances: frames.map(frame => ({
+      instance: frame.instance,
+      version: frame.version,
+      uptimeMs: frame.uptimeMs,
+      epoch: frame.epoch,
+      requestsPerSecond: (sum(frame, REQUESTS) * 1000) / frame.spanMs,
+      refusedPerSecond: (sum(frame, REFUSALS) * 1000) / frame.spanMs,
+      degraded: sum(frame, DEGRADED),
+    })),
+    epoch: instance.epoch,
+    policies: state.policies.length,
+    activeBlocks: blocks.length,
+    degradedDecisions: instance.totals().degraded,
+  }
+}

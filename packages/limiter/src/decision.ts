@@ -1,0 +1,113 @@
+import type { Decision, LimitVerdict } from './contracts/index.ts'
+import type { CompiledPolicy } from './policies/table.ts'
+import type { Check, Receipt, Verdict } from './stores/store.ts'
+
+/** What a Decision carries for us alone: never serialised, gone from a copy made through JSON. */
+const INTERNAL = Symbol('api-bouncer')
+
+interface Internal {
+  readonly policy: CompiledPolicy | undefined
+  receipt: Receipt | undefined
+}
+
+type Made = Decision & { readonly [INTERNAL]?: Internal }
+
+/** The policy that a decision was made under. */
+export const policyOf = (decision: Decision): CompiledPolicy | undefined => (decision as Made)[INTERNAL]?.policy
+
+/** The decision's receipt, the first time it is asked for. */
+export function takeReceipt(decision: Decision): Receipt | undefined {
+  const internal = (decision as Made)[INTERNAL]
+  const receipt = internal?.receipt
+  if (internal) internal.receipt = undefined
+  return receipt
+}
+
+/** The limit that decides what the client is told: the one it has to wait for longest, else the one with the least left. */
+function binding(limits: readonly LimitVerdict[]): LimitVerdict | undefined {
+  let bound = limits[0]
+  for (let i = 1; i < limits.length; i++) {
+    const other = limits[i] as LimitVerdict
+    if (!bound || tighter(other, bound)) bound = other
+  }
+  return bound
+}
+
+function tighter(a: LimitVerdict, b: LimitVerdict): boolean {
+  const [waitA, waitB] = [a.retryAfterMs ?? Number.POSITIVE_INFINITY, b.retryAfterMs ?? Number.POSITIVE_INFINITY]
+  if (waitA !== waitB) return waitA > waitB
+  return a.remaining !== b.remaining ? a.remaining < b.remaining : a.resetAfterMs > b.resetAfterMs
+}
+
+type Asked = Pick<Check, 'client' | 'policy' | 'cost'>
+
+const named = ({ id }: CompiledPolicy) => (id === '-' ? {} : { policy: id })
+
+/** A store's verdict as a decision. */
+export function fromVerdict({ client, policy, cost }: Asked, verdict: Verdict, shadow?: Decision['shadow']): Decision {
+  const { at, limits, block, violations, receipt } = verdict
+  const bound = binding(limits)
+  const blockedForMs = block ? Math.max(0, block.until - at) : 0
+  const common = {
+    client,
+    ...named(policy),
+    at,
+    cost,
+    limits,
+    ...(block && { block }),
+    ...(violations !== undefined && { violations }),
+    ...(shadow && { shadow }),
+    [INTERNAL]: { policy, receipt },
+  }
+  const left = { limit: bound?.limit ?? 0, remaining: bound?.remaining ?? 0, resetAfterMs: bound?.resetAfterMs ?? 0 }
+  if (verdict.outcome === 'allowed') {
+    return policy.limits.length > 0
+      ? { outcome: 'allowed', reason: 'limit', ...common, ...left }
+      : { outcome: 'exempt', reason: 'no-policy', ...common, ...left }
+  }
+  if (verdict.outcome === 'blocked') {
+    const limit = policy.limits[0]?.capacity ?? 0
+    return {
+      outcome: 'blocked',
+      reason: 'block',
+      ...common,
+      limit,
+      remaining: 0,
+      resetAfterMs: blockedForMs,
+      retryAfterMs: blockedForMs,
+    }
+  }
+  const wait = bound?.retryAfterMs
+  return {
+    outcome: 'limited',
+    reason: 'limit',
+    ...common,
+    ...left,
+    ...(wait !== undefined && { retryAfterMs: Math.max(wait, blockedForMs) }),
+  }
+}
+
+/** A decision that no counter had a part in. */
+export function withoutStore(
+  { client, policy, cost }: Asked,
+  outcome: Decision['outcome'],
+  reason: Decision['reason'],
+  at: number,
+  retryAfterMs?: number,
+): Decision {
+  const made: Made = {
+    outcome,
+    reason,
+    client,
+    ...named(policy),
+    at,
+    cost,
+    limit: 0,
+    remaining: 0,
+    resetAfterMs: 0,
+    ...(retryAfterMs !== undefined && { retryAfterMs }),
+    limits: [],
+    [INTERNAL]: { policy, receipt: undefined },
+  }
+  return made
+}

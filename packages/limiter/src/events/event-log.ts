@@ -1,0 +1,70 @@
+import type { BouncerEvent, NewEvent } from '../contracts/index.ts'
+import type { Answer } from '../stores/store.ts'
+
+export type Listener = (event: BouncerEvent) => void
+
+/** What came after an event, and whether some of it is no longer kept. */
+export interface Catchup {
+  readonly events: readonly BouncerEvent[]
+  /** True when events between `after` and the first of `events` are lost. */
+  readonly gap: boolean
+}
+
+/** The fleet's events in order: append, follow, catch up. */
+export interface EventLog {
+  append(event: NewEvent): Answer<void>
+  /** Events after an id (`0-0`: from the oldest kept), at most `limit`, oldest first. */
+  after(id: string, limit: number): Answer<Catchup>
+  /** The newest `limit` events, oldest first. */
+  latest(limit: number): Answer<BouncerEvent[]>
+  /** Calls back for every event from now on; returns how to stop. */
+  subscribe(listener: Listener): () => void
+}
+
+const KEPT = 10_000
+
+/** Compares two stream ids. */
+export function compareIds(a: string, b: string): number {
+  const [msA = 0, seqA = 0] = a.split('-').map(Number)
+  const [msB = 0, seqB = 0] = b.split('-').map(Number)
+  return msA - msB || seqA - seqB
+}
+
+/** The embedded log: the last 10,000 events of this process. */
+export class MemoryEventLog implements EventLog {
+  private readonly events: BouncerEvent[] = []
+  private readonly listeners = new Set<Listener>()
+  private last = '0-0'
+  private readonly instance: string
+  private readonly now: () => number
+
+  constructor(instance: string, now: () => number) {
+    this.instance = instance
+    this.now = now
+  }
+
+  append(event: NewEvent): void {
+    const at = this.now()
+    const [ms = 0, seq = 0] = this.last.split('-').map(Number)
+    const id = at > ms ? `${at}-0` : `${ms}-${seq + 1}`
+    const placed = { ...event, id, prev: this.last, at, instance: this.instance } as BouncerEvent
+    this.last = id
+    this.events.push(placed)
+    if (this.events.length > KEPT * 1.1) this.events.splice(0, this.events.length - KEPT)
+    for (const listener of this.listeners) listener(placed)
+  }
+
+  after(id: string, limit: number): Catchup {
+    const events = this.events.filter(event => compareIds(event.id, id) > 0).slice(0, limit)
+    return { events, gap: events[0] !== undefined && compareIds(events[0].prev, id) > 0 }
+  }
+
+  latest(limit: number): BouncerEvent[] {
+    return this.events.slice(-limit)
+  }
+
+  subscribe(listener: Listener): () => void {
+    this.listeners.add(listener)
+    return () => this.listeners.delete(listener)
+  }
+}

@@ -1,0 +1,125 @@
+import { randomUUID } from 'node:crypto'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import parseUrl from 'parseurl'
+import { type Decision, isAllowed } from './contracts/index.ts'
+import { HEADER_NAMES, type HeaderStyle, problemOf } from './headers.ts'
+import type { Answer } from './stores/store.ts'
+
+declare global {
+  namespace Express {
+    interface Request {
+      /** What the limiter decided about this request. */
+      bouncer?: Decision
+    }
+  }
+}
+
+type Request = IncomingMessage & { originalUrl?: string; bouncer?: Decision; id?: unknown }
+
+/** What a request is decided by. */
+export interface RequestToCheck {
+  readonly peer: IncomingMessage
+  readonly method: string
+  /** The parsed pathname, undecoded, as Express routes it. */
+  readonly path: string
+  /** Units; default: the policy's `cost`. */
+  readonly cost?: number | undefined
+  /** Who is counted instead of the address: `user:42`. Counted as given; an address is counted by its network. */
+  readonly client?: string | undefined
+  /** Let it through uncounted. */
+  readonly skip?: boolean | undefined
+}
+
+/** What the middleware needs of a bouncer. */
+export interface Decider {
+  check(request: RequestToCheck): Answer<Decision>
+  refund(decision: Decision): Answer<number>
+  headers(decision: Decision, style: HeaderStyle): [string, string][]
+}
+
+/** All optional; functions may return promises. What they throw goes to Express's error handler. */
+export interface ExpressOptions<Req extends IncomingMessage = IncomingMessage> {
+  /** True: the request passes uncounted, as `exempt`. Default: none does. */
+  skip?: (req: Req) => boolean | Promise<boolean>
+  /** Units this request costs: an integer from 0 (is only held to a block). Default: the policy's `cost`, 1. */
+  cost?: (req: Req) => number | Promise<number>
+  /**
+   * Asked once, when the response has ended or was aborted; true gives the units back. Default: never. Only what this very
+   * request took comes back, and a violation is never undone.
+   */
+  refundWhen?: (res: ServerResponse) => boolean | Promise<boolean>
+  /** Who is counted instead of the address, such as `user:42`; `undefined`: the address. Block lists still see the address. */
+  client?: (req: Req) => string | undefined | Promise<string | undefined>
+  /** Which headers to send. Default `both`: X-RateLimit-* and the IETF pair. `Retry-After` is always sent. */
+  headers?: HeaderStyle
+}
+
+type Next = (error?: unknown) => void
+
+const EXPOSE = HEADER_NAMES.join(', ')
+
+/** The limiter as middleware for Express 5 and 4 (and anything else that passes Node's own request and response). */
+export function expressMiddleware<Req extends IncomingMessage>(decider: Decider, options: ExpressOptions<Req> = {}) {
+  const { skip, cost, client, refundWhen, headers: style = 'both' } = options
+  const hooked = skip !== undefined || cost !== undefined || client !== undefined
+
+  function decide(req: Request): Answer<Decision> {
+    const path = parseUrl.original(req)?.pathname ?? '/'
+    const request = { peer: req, method: req.method ?? 'GET', path }
+    if (!hooked) return decider.check(request)
+    const asked = req as unknown as Req
+    return Promise.all([skip?.(asked), cost?.(asked), client?.(asked)]).then(([skip, cost, client]) =>
+      decider.check({ ...request, skip, cost, client }),
+    )
+  }
+
+  function answer(req: Request, res: ServerResponse, next: Next, decision: Decision): void {
+    req.bouncer = decision
+    // The client went away while we asked: there is nobody to answer, and no work to be done for them.
+    if (res.destroyed || res.headersSent) return
+    for (const [name, value] of decider.headers(decision, style)) res.setHeader(name, value)
+    if (req.headers.origin !== undefined && style !== 'none') expose(res)
+    if (!isAllowed(decision)) return refuse(req, res, decision)
+    if (refundWhen && decision.outcome === 'allowed') res.once('close', () => void refund(res, decision))
+    next()
+  }
+
+  async function refund(res: ServerResponse, decision: Decision): Promise<void> {
+    try {
+      if (await refundWhen?.(res)) await decider.refund(decision)
+    } catch (error) {
+      // The response is gone: nobody can be told but the process.
+      process.emitWarning(`refundWhen failed: ${(error as Error).message}`, 'ApiBouncerWarning')
+    }
+  }
+
+  return function bouncer(req: Request, res: ServerResponse, next: Next): void {
+    let decided: Answer<Decision>
+    try {
+      decided = decide(req)
+    } catch (error) {
+      return next(error)
+    }
+    if (decided instanceof Promise) decided.then(decision => answer(req, res, next, decision)).catch(next)
+    else answer(req, res, next, decided)
+  }
+}
+
+function expose(res: ServerResponse): void {
+  const exposed = res.getHeader('Access-Control-Expose-Headers')
+  if (exposed === '*') return
+  res.setHeader('Access-Control-Expose-Headers', exposed === undefined ? EXPOSE : `${exposed}, ${EXPOSE}`)
+}
+
+function refuse(req: Request, res: ServerResponse, decision: Decision): void {
+  const requestId = typeof req.id === 'string' || typeof req.id === 'number' ? String(req.id) : randomUUID()
+  const problem = problemOf(decision, requestId)
+  const body = Buffer.from(JSON.stringify(problem))
+  res.statusCode = problem.status
+  res.setHeader('Content-Type', 'application/problem+json')
+  res.setHeader('Content-Length', body.length)
+  // A refusal is about this client and this moment.
+  res.setHeader('Cache-Control', 'no-store')
+  // Node leaves the body out for HEAD.
+  res.end(body)
+}

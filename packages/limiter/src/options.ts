@@ -1,0 +1,123 @@
+import { z } from 'zod'
+import {
+  ALGORITHMS,
+  type AlgorithmId,
+  builtInPolicies,
+  type ControlState,
+  FAIL_MODES,
+  type FailMode,
+  type PenaltySettings,
+  type PolicyInput,
+  penaltySchema,
+  policySchema,
+  settingsSchema,
+  strict,
+} from './contracts/index.ts'
+import { parseWith } from './control/operator.ts'
+import { BouncerError } from './errors.ts'
+import { parseCidr } from './identity/cidr.ts'
+import { compileTrust, type IdentityOptions } from './identity/identify.ts'
+import { compileRules } from './policies/rules.ts'
+
+/** Receives one line a change of state, never one a request. pino and console fit. */
+export interface Logger {
+  info(message: string): void
+  warn(message: string): void
+  error(message: string): void
+}
+
+/** What `createBouncer` takes; everything is optional. Durations: `250ms`, `90s`, `15m`, `4h`, `7d`; a bare number is seconds. */
+export interface BouncerOptions {
+  /** Default: `default`, 100 a minute (burst 120) on everything, and `auth`, 30 a minute on `/auth/*`. */
+  policies?: readonly PolicyInput[]
+  /** For policies that name none. Default `sliding_window`. */
+  algorithm?: AlgorithmId
+  /** When violations block. Default: 5 within 5m block for 15m. A list of `block` durations escalates. `false`: never. */
+  penalty?: z.input<typeof penaltySchema> | false
+  /** Addresses and CIDR ranges that are never counted nor refused. Default none. */
+  allow?: readonly string[]
+  /** Addresses and CIDR ranges that are always refused (403). Default none. */
+  deny?: readonly string[]
+  /** As Express's `trust proxy`; `true` is refused, it lets clients choose who they are. Default `loopback`. */
+  trustProxy?: IdentityOptions['trustProxy']
+  /** Take the address from this header alone (`x-real-ip`) when the peer is trusted. Default: X-Forwarded-For. */
+  clientIpHeader?: string
+  /** IPv6 clients are counted by this many bits, 32 to 128. Default 64. */
+  ipv6Prefix?: number
+  /** For policies that name none: what decides when the store gives no answer in time. Default `open`. */
+  failMode?: FailMode
+  /** The embedded store remembers at most so many clients. Default 100,000. */
+  maxClients?: number
+  /** The embedded store's time, µs since the epoch, never backwards. Default: the process's monotonic clock. */
+  clock?: () => number
+  /** Name of this process in events and the fleet view. Default `hostname:pid`. */
+  instance?: string
+  /** Default: warnings and errors go to `process.emitWarning`, the rest nowhere. */
+  logger?: Logger
+}
+
+const functionSchema = <T>() => z.custom<T>(value => typeof value === 'function', 'expected a function')
+
+const schema = strict({
+  policies: z.array(policySchema).max(1000).default(builtInPolicies),
+  algorithm: z.enum(ALGORITHMS).default('sliding_window'),
+  penalty: z.union([z.literal(false), penaltySchema]).default((): PenaltySettings => penaltySchema.parse({})),
+  allow: z.array(z.string()).default([]),
+  deny: z.array(z.string()).default([]),
+  trustProxy: z
+    .union([
+      z.boolean(),
+      z.number(),
+      z.string(),
+      z.array(z.string()),
+      functionSchema<(address: string, hop: number) => boolean>(),
+    ])
+    .default('loopback'),
+  clientIpHeader: z
+    .string()
+    .regex(/^[A-Za-z0-9-]+$/, 'not a header name')
+    .optional(),
+  ipv6Prefix: settingsSchema.shape.ipv6Prefix,
+  failMode: z.enum(FAIL_MODES).default('open'),
+  maxClients: z.int().min(10).max(10_000_000).default(100_000),
+  clock: functionSchema<() => number>().optional(),
+  instance: z.string().min(1).max(100).optional(),
+  logger: z
+    .custom<Logger>(value => typeof value === 'object' && value !== null, 'expected { info, warn, error }')
+    .optional(),
+})
+export type ParsedOptions = z.infer<typeof schema>
+
+const quiet: Logger = {
+  info: () => {},
+  warn: message => process.emitWarning(message, 'ApiBouncerWarning'),
+  error: message => process.emitWarning(message, 'ApiBouncerWarning'),
+}
+
+/** Checks everything that can be checked before the first request, and says what is wrong with a code and a mend. */
+export function parseOptions(options: BouncerOptions) {
+  const parsed = parseWith(schema, options, 'createBouncer', 'The options are listed in the README under "Options"')
+  const ids = parsed.policies.map(({ id }) => id)
+  const twice = ids.find((id, i) => ids.indexOf(id) !== i)
+  if (twice !== undefined) {
+    throw new BouncerError('ERR_CONTRADICTION', `two policies are called "${twice}"`, 'Give each policy its own id')
+  }
+  compileTrust(parsed.trustProxy)
+  const seed = seedState(parsed)
+  const defaults = { algorithm: parsed.algorithm, failMode: parsed.failMode }
+  return { ...parsed, logger: parsed.logger ?? quiet, defaults, seed, rules: compileRules(seed, defaults) }
+}
+
+/** The control state of a first start. */
+function seedState({ policies, penalty, ipv6Prefix, allow, deny }: ParsedOptions): ControlState {
+  const addedAt = Date.now()
+  const entries = (list: 'allow' | 'deny', ranges: readonly string[]) =>
+    ranges.map(range => ({ list, cidr: parseCidr(range).cidr, addedAt, addedBy: 'options' }))
+  return {
+    epoch: 1,
+    policies: policies.map(policy => ({ policy, version: 1, updatedAt: addedAt, updatedBy: 'options' })),
+    tombstones: {},
+    settings: { penalty, ipv6Prefix },
+    lists: [...entries('allow', allow), ...entries('deny', deny)],
+  }
+}

@@ -1,0 +1,18 @@
+import type { StatsFrame } from '../contracts/index.ts'
+import type { Ledger } from '../control/ledger.ts'
+import type { EventLog } from '../events/event-log.ts'
+import type { Answer, Store } from './store.ts'
+
+/** Where everything is kept: one room in this process, or Redis for a fleet. */
+export interface Backend {
+  readonly store: Store
+  readonly ledger: Ledger
+  readonly events: EventLog
+  /** Tells the fleet what this instance did in the last second. */
+  publish(frame: StatsFrame): void
+  /** The newest frame of every live instance. */
+  fleet(): Answer<StatsFrame[]>
+  /** Decides for policies of fail mode `local` while the store gives no answer; absent where that cannot be. */
+  readonly local?: Store
+  close(): Answer<void>
+}

@@ -1,0 +1,21 @@
+import type { ControlState, StatsFrame } from '../../contracts/index.ts'
+import { MemoryLedger } from '../../control/ledger.ts'
+import { MemoryEventLog } from '../../events/event-log.ts'
+import type { Backend } from '../backend.ts'
+import { MemoryStore, type MemoryStoreOptions } from './memory-store.ts'
+
+/** Everything in this process. */
+export function memoryBackend(options: MemoryStoreOptions & { seed: ControlState; instance: string }): Backend {
+  const store = new MemoryStore(options)
+  let newest: StatsFrame | undefined
+  return {
+    store,
+    ledger: new MemoryLedger(options.seed),
+    events: new MemoryEventLog(options.instance, () => store.now()),
+    publish: frame => {
+      newest = frame
+    },
+    fleet: () => (newest ? [newest] : []),
+    close: () => store.close(),
+  }
+}
