@@ -12,14 +12,18 @@ const SLACK = 1e-12
 
 const interval = ({ windowUs, limit }: Limit) => windowUs / limit
 
-/** Never above what the capacity stands for: a lowered burst clamps what was owed under the old one. */
-const debt = ({ tat, part }: Gcra, limit: Limit, now: number) =>
-  Math.min(limit.capacity * interval(limit), Math.max(0, tat - now + part))
-
 function owe(state: Gcra, now: number, us: number): void {
   const whole = Math.floor(us)
   state.tat = now + whole
   state.part = us - whole
+}
+
+/** A lowered limit or burst clamps what was owed under the old one, for good: else the client would wait in vain. */
+function debt(state: Gcra, limit: Limit, now: number): number {
+  const most = limit.capacity * interval(limit)
+  const owed = state.tat - now + state.part
+  if (owed > most) owe(state, now, most)
+  return Math.min(most, Math.max(0, owed))
 }
 
 /**
