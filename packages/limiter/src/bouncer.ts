@@ -160,8 +160,9 @@ export class Bouncer implements Decider {
     return this.recorder.totals()
   }
 
-  health(): StoreHealth {
-    return this.backend.store.health()
+  health(): StoreHealth & { readonly kind: string } {
+    const { store } = this.backend
+    return { kind: store.kind, ...store.health() }
   }
 
   get epoch(): number {

@@ -25,20 +25,34 @@ export function strict<T extends z.ZodRawShape>(shape: T) {
   })
 }
 
-/** All of a validation error's findings on one line: `limits.0.window: "1 fortnight" is not a duration …`. */
-export function describeIssues(error: z.ZodError): string {
-  const flatten = (issues: readonly z.core.$ZodIssue[], path: PropertyKey[]): string[] =>
-    issues.flatMap(issue => {
+/** One finding of a validation: where, and what is wrong. */
+export interface Finding {
+  readonly path: readonly PropertyKey[]
+  readonly message: string
+  /** The fields of the object at `path` that nobody knows. */
+  readonly unknown?: readonly string[]
+}
+
+/** All of a validation error's findings; of a union, what the closest alternative says. */
+export function findingsOf(error: z.ZodError): Finding[] {
+  const flatten = (issues: readonly z.core.$ZodIssue[], path: PropertyKey[]): Finding[] =>
+    issues.flatMap((issue): Finding[] => {
       const where = [...path, ...issue.path]
-      // Of a union, tell what the closest alternative says.
       if (issue.code === 'invalid_union' && issue.errors.length > 0) {
         const closest = [...issue.errors].sort((a, b) => depth(b) - depth(a))[0] as z.core.$ZodIssue[]
         if (depth(closest) > 0 || closest.some(({ code }) => code === 'custom')) return flatten(closest, where)
       }
-      return [`${where.length > 0 ? `${where.join('.')}: ` : ''}${issue.message}`]
+      const unknown = issue.code === 'unrecognized_keys' ? { unknown: issue.keys } : {}
+      return [{ path: where, message: issue.message, ...unknown }]
     })
-  return flatten(error.issues, []).join('; ')
+  return flatten(error.issues, [])
 }
+
+/** The findings on one line: `limits.0.window: "1 fortnight" is not a duration …`. */
+export const describeIssues = (error: z.ZodError): string =>
+  findingsOf(error)
+    .map(({ path, message }) => `${path.length > 0 ? `${path.join('.')}: ` : ''}${message}`)
+    .join('; ')
 
 const depth = (issues: readonly z.core.$ZodIssue[]) =>
   Math.max(0, ...issues.map(({ path, code }) => path.length + Number(code === 'custom')))
