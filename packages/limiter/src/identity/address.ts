@@ -17,7 +17,8 @@ export function normaliseAddress(text: string | undefined): string | undefined {
   const family = isIP(bare)
   if (family === 4) return bare
   if (family === 0) return undefined
-  const ipv6 = ipaddr.IPv6.parse(bare)
+  // ipaddr.js would read the long-dead ::1.2.3.4 as the IPv4 address: ::127.0.0.1 is not loopback.
+  const ipv6 = ipaddr.IPv6.parse(bare.replace(/^::(?=\d+\.)/, '0::'))
   return ipv6.isIPv4MappedAddress() ? ipv6.toIPv4Address().toString() : ipv6.toRFC5952String()
 }
 

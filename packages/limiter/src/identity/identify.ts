@@ -75,10 +75,10 @@ export function createIdentifier({
 }: IdentityOptions): (peer: Peer, ipv6Prefix: number) => Identity {
   const trusts = compileTrust(trustProxy)
   const header = clientIpHeader?.toLowerCase()
-  if (header !== undefined && trustProxy === false) {
+  if (header !== undefined && (trustProxy === false || trustProxy === 0)) {
     throw new BouncerError(
       'ERR_CONTRADICTION',
-      `clientIpHeader "${header}" is never read while trustProxy is false`,
+      `clientIpHeader "${header}" is never read while trustProxy is ${trustProxy}`,
       'Name the proxy that writes it in trustProxy, or leave clientIpHeader out',
     )
   }
