@@ -7,11 +7,19 @@ import { BLOCKED, COLD, HOT, Node, type Tier, Tiers } from './tiers.ts'
 
 const KEPT_REFUSALS = 10
 
+interface Violations {
+  readonly windowUs: number
+  /** Epoch µs, oldest first; some may have left the window. */
+  readonly times: readonly number[]
+}
+
+const within = ({ windowUs, times }: Violations, now: number) => times.filter(time => time > now - windowUs)
+
 class Client extends Node {
   readonly id: string
   readonly counters: Counters = new Map()
-  /** By Penalty.scope, epoch µs, oldest first. */
-  violations: Map<string, number[]> | undefined
+  /** By Penalty.scope. */
+  violations: Map<string, Violations> | undefined
   refusals: Refusal[] | undefined
   block: Block | undefined
   offences = 0
@@ -121,7 +129,9 @@ export class MemoryStore implements Store {
       client: id,
       ...(block && { block }),
       violations: Object.fromEntries(
-        [...(client?.violations ?? [])].map(([scope, times]) => [scope, times.map(time => Math.floor(time / 1000))]),
+        [...(client?.violations ?? [])]
+          .map(([scope, kept]) => [scope, within(kept, now).map(time => Math.floor(time / 1000))] as const)
+          .filter(([, times]) => times.length > 0),
       ),
       refusals: [...(client?.refusals ?? [])].reverse(),
       offences: client && client.offencesUntil > now ? client.offences : 0,
@@ -140,7 +150,7 @@ export class MemoryStore implements Store {
     const now = this.clock()
     const client = this.clients.get(id)
     const block = client && this.blockOf(client, Math.floor(now / 1000))
-    const violations = [...(client?.violations?.values() ?? [])].reduce((sum, times) => sum + times.length, 0)
+    const violations = [...(client?.violations?.values() ?? [])].flatMap(kept => within(kept, now)).length
     const counters = keepCounters
       ? []
       : [...(client?.counters.keys() ?? [])].map(counter => counter.split(':')[1] as string)
@@ -150,10 +160,10 @@ export class MemoryStore implements Store {
       forgiven.block = undefined
       forgiven.violations = undefined
       forgiven.offences = 0
-      forgiven.graceUntil = now + graceMs * 1000
+      forgiven.graceUntil = graceMs > 0 ? now + graceMs * 1000 : 0
       forgiven.idleAt = Math.max(forgiven.idleAt, forgiven.graceUntil)
       if (!keepCounters) forgiven.counters.clear()
-      this.tiers.place(forgiven, graceMs > 0 ? HOT : COLD)
+      this.tiers.place(forgiven, graceMs > 0 || keepCounters ? HOT : COLD)
     }
     return {
       client: id,
@@ -183,9 +193,10 @@ export class MemoryStore implements Store {
 
   private violate(client: Client, policy: CompiledPolicy, penalty: Penalty, now: number) {
     client.violations ??= new Map()
-    const times = (client.violations.get(penalty.scope) ?? []).filter(time => time > now - penalty.windowMs * 1000)
+    const windowUs = penalty.windowMs * 1000
+    const times = within({ windowUs, times: client.violations.get(penalty.scope)?.times ?? [] }, now)
     times.push(now)
-    client.violations.set(penalty.scope, times)
+    client.violations.set(penalty.scope, { windowUs, times })
     client.idleAt = Math.max(client.idleAt, now + penalty.windowMs * 1000)
     const violations = times.length
     if (violations < penalty.threshold) return { violations }

@@ -1,0 +1,201 @@
+import fc from 'fast-check'
+import { afterEach, describe, expect, test, vi } from 'vitest'
+import { type PolicyInput, policySchema } from '../../contracts/index.ts'
+import { compilePolicy } from '../../policies/table.ts'
+import { testStore } from '../conformance.ts'
+import { MemoryStore, monotonicMicros } from './memory-store.ts'
+
+const START = 1_700_000_000_000_000
+
+testStore({
+  name: 'the embedded store',
+  open: async () => {
+    let us = START
+    // Every look at the clock takes a little time, as with a real one.
+    const store = new MemoryStore({ clock: () => (us += 3) })
+    return {
+      store,
+      advance: ms => {
+        us += ms * 1000
+      },
+      close: () => store.close(),
+    }
+  },
+})
+
+/** A small store on a clock of its own, with ways to make clients of each kind. */
+function small(maxClients: number) {
+  const time = { us: START }
+  const store = new MemoryStore({ maxClients, clock: () => time.us })
+  const limits: PolicyInput['limits'] = [{ limit: 4, window: '1h' }]
+  const policy = compilePolicy(policySchema.parse({ id: 'p', limits }), undefined, {
+    algorithm: 'sliding_window',
+    failMode: 'open',
+  })
+  const check = (client: string, times = 1) => {
+    let verdict = store.check({ client, policy, cost: 1, route: 'GET /', penalise: true })
+    for (let i = 1; i < times; i++) verdict = store.check({ client, policy, cost: 1, route: 'GET /', penalise: true })
+    return verdict
+  }
+  return {
+    store,
+    time,
+    check,
+    advance: (ms: number) => {
+      time.us += ms * 1000
+    },
+    block: (client: string, durationMs = 3_600_000) => store.block({ client, durationMs, reason: 'r', by: 'ann' }),
+    left: (client: string) =>
+      store.peek({ client, policy, cost: 1, route: '', penalise: false }).limits[0]?.remaining as number,
+    isBlocked: (client: string) => store.client(client).block !== undefined,
+    clients: () => store.health().clients as number,
+    flood: (n: number) => {
+      for (let i = 0; i < n; i++) {
+        time.us += 1000
+        check(`stranger-${i}`)
+      }
+    },
+    names: (kind: string, n: number) => Array.from({ length: n }, (_, i) => `${kind}-${i}`),
+  }
+}
+
+describe('the embedded store’s memory', () => {
+  const opened: MemoryStore[] = []
+  const open = (maxClients: number) => {
+    const made = small(maxClients)
+    opened.push(made.store)
+    return made
+  }
+  afterEach(() => {
+    for (const store of opened.splice(0)) store.close()
+    vi.useRealTimers()
+  })
+
+  test('however strangers come, it never holds more clients than it may, and forgets no block and nobody near a limit', () => {
+    const arrival = fc.constantFrom('block', 'busy', 'light', 'stranger')
+    fc.assert(
+      fc.property(fc.array(arrival, { maxLength: 150 }), arrivals => {
+        const { store, check, block, left, isBlocked, clients, advance } = small(12)
+        const made = { block: 0, busy: 0, light: 0, stranger: 0 }
+        for (const kind of arrivals) {
+          advance(7)
+          // Never more of those that matter than there is room for besides one newcomer.
+          const kept = kind === 'block' || kind === 'busy'
+          if (kept && made.block + made.busy >= 11) continue
+          const client = `${kind}-${made[kind]++}`
+          if (kind === 'block') block(client)
+          else check(client, kind === 'busy' ? 3 : 1)
+          expect(clients()).toBeLessThanOrEqual(12)
+        }
+        for (let i = 0; i < made.block; i++) expect([i, isBlocked(`block-${i}`)]).toEqual([i, true])
+        for (let i = 0; i < made.busy; i++) expect([i, left(`busy-${i}`)]).toEqual([i, 1])
+        store.close()
+      }),
+      { numRuns: 200 },
+    )
+  })
+
+  test('forgets the least recently used first', () => {
+    const { check, left, names, clients } = open(10)
+    const light = names('light', 10)
+    for (const client of light) check(client)
+    check('light-0')
+    check('newcomer')
+    expect(clients()).toBe(10)
+    expect(light.map(left)).toEqual([2, 4, 3, 3, 3, 3, 3, 3, 3, 3])
+  })
+
+  test('when only blocks and clients near a limit are left, one of the latter goes, and a flood displaces no more', () => {
+    const { check, block, left, isBlocked, names, flood } = open(10)
+    const [blocked, busy] = [names('blocked', 5), names('busy', 5)]
+    for (const client of busy) check(client, 4)
+    for (const client of blocked) block(client)
+    flood(500)
+    expect(blocked.map(isBlocked)).toEqual(Array(5).fill(true))
+    expect(busy.map(left)).toEqual([4, 0, 0, 0, 0])
+  })
+
+  test('full of blocks it still admits, and the oldest block goes', () => {
+    const { check, block, isBlocked, names, flood } = open(10)
+    const blocked = names('blocked', 10)
+    for (const client of blocked) block(client)
+    expect(check('newcomer').outcome).toBe('allowed')
+    flood(100)
+    expect(blocked.map(isBlocked)).toEqual([false, ...Array(9).fill(true)])
+  })
+
+  test('blocks that have ended make room for new ones', () => {
+    const { block, isBlocked, names, advance, check } = open(10)
+    for (const client of names('ended', 8)) block(client, 60_000)
+    for (const client of names('holding', 2)) block(client)
+    advance(60_000)
+    for (const client of names('newcomer', 8)) check(client, 4)
+    expect(names('holding', 2).map(isBlocked)).toEqual([true, true])
+    expect(check('newcomer-0').outcome).toBe('limited')
+  })
+
+  test('a client that is unblocked with its counters kept is still near its limit', () => {
+    const { store, check, block, left, flood } = open(10)
+    check('forgiven', 4)
+    block('forgiven')
+    store.unblock('forgiven', { keepCounters: true })
+    flood(100)
+    expect(left('forgiven')).toBe(0)
+  })
+
+  test('a shadow check of a blocked client does not make its block forgettable', () => {
+    const { store, block, isBlocked, flood } = open(10)
+    const shadow = compilePolicy(
+      policySchema.parse({ id: 's', mode: 'shadow', limits: [{ limit: 100, window: '1m' }] }),
+      undefined,
+      { algorithm: 'gcra', failMode: 'open' },
+    )
+    block('blocked')
+    store.check({ client: 'blocked', policy: shadow, cost: 1, route: '', penalise: false })
+    flood(100)
+    expect(isBlocked('blocked')).toBe(true)
+  })
+
+  test('sweeps idle clients away every second, and nobody else', () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+    const { check, block, advance, clients, isBlocked, names } = open(100)
+    for (const client of names('light', 50)) check(client)
+    block('short', 60_000)
+    block('long', 86_400_000)
+    advance(3_600_000)
+    vi.advanceTimersByTime(1000)
+    // Within two windows a client may still be counted.
+    expect(clients()).toBe(51)
+    advance(3_600_001)
+    vi.advanceTimersByTime(1000)
+    expect(clients()).toBe(1)
+    expect(isBlocked('long')).toBe(true)
+  })
+
+  test('asking about clients remembers none', () => {
+    const { store, left, isBlocked, clients, names } = open(10)
+    for (const client of names('asked', 50)) {
+      left(client)
+      isBlocked(client)
+      store.unblock(client, {})
+    }
+    expect(clients()).toBe(0)
+  })
+
+  test('reads its time from the clock it is given, in whole milliseconds', () => {
+    const { store, time } = open(10)
+    time.us = START + 1999
+    expect(store.now()).toBe(START / 1000 + 1)
+  })
+})
+
+test('the default clock is whole microseconds near the wall clock, and never runs backwards', () => {
+  let last = monotonicMicros()
+  expect(Math.abs(last / 1000 - Date.now())).toBeLessThan(5000)
+  for (let i = 0; i < 1000; i++) {
+    const next = monotonicMicros()
+    expect(Number.isSafeInteger(next)).toBe(true)
+    expect(next).toBeGreaterThanOrEqual(last)
+    last = next
+  }
+})
