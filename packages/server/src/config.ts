@@ -1,0 +1,193 @@
+import { homedir } from 'node:os'
+import { resolve } from 'node:path'
+import {
+  ALGORITHMS,
+  BouncerError,
+  compileTrust,
+  FAIL_MODES,
+  findingsOf,
+  guess,
+  penaltySchema,
+  settingsSchema,
+} from '@api-bouncer/limiter'
+import { z } from 'zod'
+import { isLoopback } from './net.ts'
+
+/** A setting or file that stops the start. The message is one line: what is wrong, where, and how to mend it. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError'
+}
+
+/** A setting read from text; `read` answers undefined for what it does not understand. */
+const setting = <T>(read: (text: string) => T | undefined, wanted: string) =>
+  z.string().transform((text, ctx): T => {
+    const value = read(text)
+    if (value !== undefined) return value
+    ctx.addIssue({ code: 'custom', message: `"${text.slice(0, 100)}" is not ${wanted}` })
+    return z.NEVER
+  })
+
+const integer = (min: number, max: number, what: string) =>
+  setting(text => {
+    const value = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN
+    return value >= min && value <= max ? value : undefined
+  }, `${what} (${min} to ${max})`)
+
+const port = integer(0, 65_535, 'a port')
+
+/** One of some words; a near miss is told which one was meant. */
+const oneOf = <const T extends string>(words: readonly T[]) =>
+  z.string().transform((text, ctx): T => {
+    if ((words as readonly string[]).includes(text)) return text as T
+    const meant = guess(text, words)
+    const known = meant ? `did you mean ${meant}?` : `use one of: ${words.join(', ')}`
+    ctx.addIssue({ code: 'custom', message: `"${text.slice(0, 100)}" is unknown, ${known}` })
+    return z.NEVER
+  })
+
+/** Express's meaning: `false`, a number of hops, or a list of addresses, ranges and their names. */
+const trustProxy = z.string().transform((text, ctx): boolean | number | string => {
+  const value = text === 'false' ? false : text === 'true' ? true : /^\d{1,3}$/.test(text) ? Number(text) : text
+  try {
+    compileTrust(value)
+    return value
+  } catch (error) {
+    ctx.addIssue({ code: 'custom', message: (error as Error).message.replace(/^trustProxy: /, '') })
+    return z.NEVER
+  }
+})
+
+const list = z.string().transform((text): string | number | (string | number)[] => text.split(',').map(s => s.trim()))
+
+/** Every setting, by the name of its environment variable. What is unset or empty has its default. */
+const environment = z.object({
+  PORT: port.default(8000),
+  HOST: z.string().optional(),
+  ADMIN_PORT: port.default(8900),
+  ADMIN_HOST: z.string().default('127.0.0.1'),
+  // What a header cannot carry could never be sent back.
+  ADMIN_TOKEN: z
+    .string()
+    .regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces')
+    .optional(),
+  DATA_PLANE: oneOf(['on', 'off']).default('on'),
+  TRUST_PROXY: trustProxy.default('loopback'),
+  CLIENT_IP_HEADER: setting(
+    text => (/^[A-Za-z0-9-]{1,100}$/.test(text) ? text.toLowerCase() : undefined),
+    'the name of a header (such as X-Real-IP)',
+  ).optional(),
+  IPV6_PREFIX: integer(32, 128, 'a prefix length').default(settingsSchema.shape.ipv6Prefix.parse(undefined)),
+  RATE_LIMIT_ALGORITHM: oneOf(ALGORITHMS).default('sliding_window'),
+  VIOLATION_THRESHOLD: integer(1, 1000, 'a number of violations').optional(),
+  VIOLATION_WINDOW: penaltySchema.shape.window.removeDefault().optional(),
+  BLOCK_DURATION: list.pipe(penaltySchema.shape.block.removeDefault()).optional(),
+  FAIL_MODE: oneOf(FAIL_MODES).default('open'),
+  MAX_CLIENTS: integer(10, 10_000_000, 'a number of clients').default(100_000),
+  POLICIES_FILE: z.string().optional(),
+  LOG_LEVEL: oneOf(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
+  XDG_STATE_HOME: z.string().optional(),
+  // Redis: REDIS_URL and its relatives, KEY_PREFIX and DECISION_DEADLINE go here.
+})
+type Environment = z.infer<typeof environment>
+
+/** The settings that people may set, for the README's table. */
+export const SETTINGS = Object.keys(environment.shape).filter(name => name !== 'XDG_STATE_HOME')
+
+/** Everything the server is told, checked. */
+export interface Config {
+  /** Absent: control plane only. `host` absent: every address of this machine. */
+  readonly dataPlane: { readonly port: number; readonly host: string | undefined } | undefined
+  readonly admin: { readonly port: number; readonly host: string; readonly token: string | undefined }
+  readonly trustProxy: boolean | number | string
+  readonly clientIpHeader: string | undefined
+  readonly ipv6Prefix: number
+  readonly algorithm: Environment['RATE_LIMIT_ALGORITHM']
+  readonly failMode: Environment['FAIL_MODE']
+  readonly maxClients: number
+  /** As far as the environment says it. */
+  readonly penalty: { threshold?: number; window?: string; block?: string[] } | undefined
+  readonly policiesFile: string | undefined
+  readonly logLevel: Environment['LOG_LEVEL']
+  /** Where the admin token is kept when nobody sets one. */
+  readonly stateDir: string
+}
+
+/** Reads the settings; throws a ConfigError for the first wrong one. Variables it does not know are none of its business. */
+export function readConfig(variables: Readonly<Record<string, string | undefined>>): Config {
+  const given = Object.fromEntries(
+    Object.keys(environment.shape)
+      .map(name => [name, variables[name]?.trim()] as const)
+      .filter(([, value]) => value !== undefined && value !== ''),
+  )
+  const parsed = environment.safeParse(given)
+  if (!parsed.success) throw describe(parsed.error)
+  const env = parsed.data
+  refuseContradictions(env)
+  const penalty = {
+    ...(env.VIOLATION_THRESHOLD !== undefined && { threshold: env.VIOLATION_THRESHOLD }),
+    ...(env.VIOLATION_WINDOW !== undefined && { window: env.VIOLATION_WINDOW }),
+    ...(env.BLOCK_DURATION !== undefined && { block: env.BLOCK_DURATION }),
+  }
+  return {
+    dataPlane: env.DATA_PLANE === 'off' ? undefined : { port: env.PORT, host: env.HOST },
+    admin: { port: env.ADMIN_PORT, host: env.ADMIN_HOST, token: env.ADMIN_TOKEN },
+    trustProxy: env.TRUST_PROXY,
+    clientIpHeader: env.CLIENT_IP_HEADER,
+    ipv6Prefix: env.IPV6_PREFIX,
+    algorithm: env.RATE_LIMIT_ALGORITHM,
+    failMode: env.FAIL_MODE,
+    maxClients: env.MAX_CLIENTS,
+    penalty: Object.keys(penalty).length > 0 ? penalty : undefined,
+    policiesFile: env.POLICIES_FILE === undefined ? undefined : resolve(env.POLICIES_FILE),
+    logLevel: env.LOG_LEVEL,
+    stateDir: resolve(env.XDG_STATE_HOME ?? resolve(homedir(), '.local/state'), 'api-bouncer'),
+  }
+}
+
+/** A right value of each setting, for who wrote a wrong one. */
+const EXAMPLES: Readonly<Record<string, string>> = {
+  PORT: '8000',
+  ADMIN_PORT: '8900',
+  ADMIN_TOKEN: '$(openssl rand -hex 32)',
+  DATA_PLANE: 'off',
+  TRUST_PROXY: 'loopback,10.0.0.0/8',
+  CLIENT_IP_HEADER: 'X-Real-IP',
+  IPV6_PREFIX: '64',
+  RATE_LIMIT_ALGORITHM: 'token_bucket',
+  VIOLATION_THRESHOLD: '5',
+  VIOLATION_WINDOW: '5m',
+  BLOCK_DURATION: '15m,1h,24h',
+  FAIL_MODE: 'open',
+  MAX_CLIENTS: '100000',
+  LOG_LEVEL: 'info',
+}
+
+function describe(error: z.ZodError): ConfigError {
+  const [first, ...more] = findingsOf(error)
+  const name = String(first?.path[0])
+  const others = new Set(more.map(({ path }) => String(path[0])).filter(other => other !== name))
+  const also = others.size > 0 ? ` (also wrong: ${[...others].join(', ')})` : ''
+  return new ConfigError(`${name}: ${first?.message}. For example: ${name}=${EXAMPLES[name]}${also}`)
+}
+
+function refuseContradictions(env: Environment): void {
+  if (env.DATA_PLANE === 'on' && env.PORT === env.ADMIN_PORT && env.PORT !== 0) {
+    throw new ConfigError(
+      `ADMIN_PORT: ${env.ADMIN_PORT} is the PORT of the data plane. Give the control plane a port of its own, such as ${env.PORT === 8900 ? 8901 : 8900}`,
+    )
+  }
+  if (env.ADMIN_TOKEN === undefined && !isLoopback(env.ADMIN_HOST)) {
+    throw new ConfigError(
+      `ADMIN_TOKEN: must be set when the control plane is reachable from other machines (ADMIN_HOST=${env.ADMIN_HOST}). Make one with: openssl rand -hex 32`,
+    )
+  }
+  if (env.CLIENT_IP_HEADER !== undefined && (env.TRUST_PROXY === false || env.TRUST_PROXY === 0)) {
+    throw new ConfigError(
+      `CLIENT_IP_HEADER: is never read while TRUST_PROXY is ${env.TRUST_PROXY}. Name the proxy that writes it in TRUST_PROXY, or leave CLIENT_IP_HEADER out`,
+    )
+  }
+}
+
+/** What stops a start with one line instead of a stack. */
+export const isConfigError = (error: unknown): error is Error =>
+  error instanceof ConfigError || error instanceof BouncerError

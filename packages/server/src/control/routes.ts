@@ -1,0 +1,237 @@
+import {
+  type Actor,
+  type Bouncer,
+  BouncerError,
+  blockRequest,
+  type ControlPlane,
+  listName,
+  listPut,
+  policyPut,
+  strict,
+  unblockOptions,
+} from '@api-bouncer/limiter'
+import { z } from 'zod'
+
+/** What a handler gets: checked by the route's schemas. */
+export interface Call<Body = unknown, Query = unknown> {
+  readonly control: ControlPlane
+  readonly bouncer: Bouncer
+  readonly actor: Actor
+  readonly params: Readonly<Record<string, string>>
+  readonly body: Body
+  readonly query: Query
+  readonly metrics: Metrics
+  readonly dataPlane: string | undefined
+}
+
+export interface Metrics {
+  readonly contentType: string
+  metrics(): Promise<string>
+}
+
+export interface Route {
+  readonly method: 'get' | 'put' | 'post' | 'delete'
+  readonly path: string
+  /** One line, for the index at GET /admin. */
+  readonly summary: string
+  readonly body?: z.ZodType
+  readonly query?: z.ZodType
+  /** Its value is the answer: a Reply, or JSON; undefined: nothing to say (204). */
+  readonly handler: (call: Call) => unknown
+}
+
+/** An answer that is not plain 200 JSON. */
+export class Reply {
+  readonly status: number
+  readonly value: unknown
+  /** Set: `value` is text of this type. */
+  readonly type: string | undefined
+
+  constructor(status: number, value: unknown, type?: string) {
+    this.status = status
+    this.value = value
+    this.type = type
+  }
+}
+
+/** A row of the table, its handler typed by its schemas. */
+const route = <B extends z.ZodType = z.ZodUndefined, Q extends z.ZodType = z.ZodObject>(
+  row: Omit<Route, 'handler' | 'body' | 'query'> & {
+    body?: B
+    query?: Q
+    handler: (call: Call<z.output<B>, z.output<Q>>) => unknown
+  },
+): Route => row as Route
+
+const version = z
+  .string()
+  .regex(/^\d{1,9}$/, 'a version is a whole number')
+  .transform(Number)
+const deletion = strict({ expectedVersion: version.optional(), reason: z.string().max(500).optional() })
+const rollback = strict({ version: z.int().min(1), reason: z.string().max(500).optional() })
+const eventsQuery = strict({
+  after: z
+    .string()
+    .regex(/^\d{1,15}-\d{1,15}$/, 'an event id looks like 1702483200000-0')
+    .optional(),
+  limit: z
+    .string()
+    .regex(/^\d{1,4}$/, 'a whole number')
+    .transform(Number)
+    .pipe(z.int().min(1).max(1000))
+    .default(100),
+})
+
+const p = (call: { params: Readonly<Record<string, string>> }, name: string): string => call.params[name] as string
+
+/** Which list the path names. */
+function listOf(call: Call): z.infer<typeof listName> {
+  const parsed = listName.safeParse(p(call, 'list'))
+  if (parsed.success) return parsed.data
+  throw new BouncerError('ERR_NOT_FOUND', `there is no list "${p(call, 'list')}"`, 'The lists are allow and deny')
+}
+
+async function policyOf({ control, params }: Call): Promise<unknown> {
+  const { policies } = await control.state()
+  const record = policies.find(({ policy }) => policy.id === params.id)
+  if (record) return record
+  throw new BouncerError('ERR_NOT_FOUND', `there is no policy "${params.id}"`, 'GET /admin/policies lists them')
+}
+
+function putPolicy({ control, params, body, actor }: Call<z.infer<typeof policyPut>>) {
+  const { policy, expectedVersion, reason } = body
+  if (policy.id === params.id) return control.putPolicy(policy, expectedVersion, because(actor, reason))
+  throw new BouncerError('ERR_INVALID', `policy.id: "${policy.id}" is not the "${params.id}" of the path`, 'Use one id')
+}
+
+const because = (actor: Actor, reason: string | undefined): Actor =>
+  reason === undefined ? actor : { ...actor, reason }
+
+/** The whole admin API. */
+export const routes: readonly Route[] = [
+  route({
+    method: 'get',
+    path: '/admin',
+    summary: 'This list',
+    handler: () => ({
+      routes: routes.map(({ method, path, summary }) => `${method.toUpperCase()} ${path}: ${summary}`),
+    }),
+  }),
+  route({
+    method: 'get',
+    path: '/admin/status',
+    summary: 'State of the store, the instances and the totals',
+    handler: async ({ control, dataPlane }) => ({ ...(await control.status()), ...(dataPlane && { dataPlane }) }),
+  }),
+  route({
+    method: 'get',
+    path: '/admin/blocks',
+    summary: 'Who is blocked, soonest to end first',
+    handler: async ({ control }) => ({ blocks: await control.blocks() }),
+  }),
+  route({
+    method: 'post',
+    path: '/admin/blocks',
+    summary: 'Block a client: { client, for?, reason? }',
+    body: blockRequest,
+    handler: async ({ control, body, actor }) => new Reply(201, await control.block(body, actor)),
+  }),
+  route({
+    method: 'post',
+    path: '/admin/unblock/:client',
+    summary: 'Lift a block, violations and counters: { keepCounters?, grace?, reason? }',
+    body: unblockOptions.prefault({}),
+    handler: call => call.control.unblock(p(call, 'client'), call.body as z.input<typeof unblockOptions>, call.actor),
+  }),
+  route({
+    method: 'get',
+    path: '/admin/policies',
+    summary: 'Every policy with its version',
+    handler: async ({ control }) => {
+      const { epoch, policies } = await control.state()
+      return { epoch, policies }
+    },
+  }),
+  route({ method: 'get', path: '/admin/policies/:id', summary: 'One policy', handler: policyOf }),
+  route({
+    method: 'put',
+    path: '/admin/policies/:id',
+    summary: 'Make or change a policy: { policy, expectedVersion?, reason? }',
+    body: policyPut,
+    handler: putPolicy,
+  }),
+  route({
+    method: 'delete',
+    path: '/admin/policies/:id',
+    summary: 'Remove a policy: ?expectedVersion=&reason=',
+    query: deletion,
+    handler: call =>
+      call.control.deletePolicy(p(call, 'id'), call.query.expectedVersion, because(call.actor, call.query.reason)),
+  }),
+  route({
+    method: 'get',
+    path: '/admin/policies/:id/history',
+    summary: 'Earlier versions of a policy, newest first',
+    handler: async call => ({ history: await call.control.policyHistory(p(call, 'id')) }),
+  }),
+  route({
+    method: 'post',
+    path: '/admin/policies/:id/rollback',
+    summary: 'Bring an earlier version back, as a new one: { version, reason? }',
+    body: rollback,
+    handler: call =>
+      call.control.rollbackPolicy(p(call, 'id'), call.body.version, because(call.actor, call.body.reason)),
+  }),
+  route({
+    method: 'get',
+    path: '/admin/lists',
+    summary: 'The allowlist and the denylist',
+    handler: async ({ control }) => {
+      const { lists } = await control.state()
+      return { allow: lists.filter(({ list }) => list === 'allow'), deny: lists.filter(({ list }) => list === 'deny') }
+    },
+  }),
+  route({
+    method: 'put',
+    path: '/admin/lists/:list/:cidr',
+    summary: 'Put a range (10.0.0.0%2F8) on allow or deny: { comment?, for? }',
+    body: listPut.prefault({}),
+    handler: call =>
+      call.control.putListEntry(listOf(call), p(call, 'cidr'), call.body as z.input<typeof listPut>, call.actor),
+  }),
+  route({
+    method: 'delete',
+    path: '/admin/lists/:list/:cidr',
+    summary: 'Take a range off a list',
+    handler: call => call.control.deleteListEntry(listOf(call), p(call, 'cidr'), call.actor),
+  }),
+  route({
+    method: 'get',
+    path: '/admin/settings',
+    summary: 'The penalty and what else the fleet shares',
+    handler: async ({ control }) => (await control.state()).settings,
+  }),
+  route({
+    method: 'put',
+    path: '/admin/settings',
+    summary: 'Change them: { penalty?, ipv6Prefix? }; what is left out gets its default',
+    body: z.looseObject({}),
+    handler: ({ control, body, actor }) => control.putSettings(body, actor),
+  }),
+  route({
+    method: 'get',
+    path: '/admin/events',
+    summary: 'Newest events, oldest first; ?after=ID: those that follow it; ?limit=100',
+    query: eventsQuery,
+    handler: async ({ bouncer, query: { after, limit } }) =>
+      after === undefined
+        ? { events: await bouncer.events.latest(limit), gap: false }
+        : bouncer.events.after(after, limit),
+  }),
+  route({
+    method: 'get',
+    path: '/metrics',
+    summary: 'For Prometheus',
+    handler: async ({ metrics }) => new Reply(200, await metrics.metrics(), metrics.contentType),
+  }),
+]

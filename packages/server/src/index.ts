@@ -1,0 +1,7 @@
+export { createDataPlane, type DataPlaneOptions } from './app.ts'
+export { type Config, ConfigError, readConfig } from './config.ts'
+export { type ControlRouterOptions, controlRouter, createControlPlane } from './control/router.ts'
+export { keepToken } from './control/token.ts'
+export { createMetrics } from './metrics.ts'
+export { type PoliciesFile, parsePolicies, readPoliciesFile } from './policies-file.ts'
+export { type Server, startServer } from './server.ts'

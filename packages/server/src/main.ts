@@ -1,0 +1,43 @@
+import { isConfigError, readConfig } from './config.ts'
+import { greeting } from './greeting.ts'
+import { createLog } from './log.ts'
+import { type Server, startServer } from './server.ts'
+
+// What people read goes to stderr, the log to stdout: a pipe gets nothing but JSON.
+const say = (text: string) => void process.stderr.write(text)
+
+async function main(): Promise<void> {
+  const config = readConfig(process.env)
+  const log = createLog(config.logLevel)
+  const server = await startServer(config, log)
+  say(greeting(server, config))
+  const { dataPlane, controlPlane, bouncer } = server
+  log.info({ dataPlane, controlPlane, store: bouncer.health().kind, instance: bouncer.instance }, 'serving')
+  closeOnSignals(server)
+}
+
+function closeOnSignals(server: Server): void {
+  let closing = false
+  for (const [signal, number] of [
+    ['SIGINT', 2],
+    ['SIGTERM', 15],
+  ] as const) {
+    process.on(signal, () => {
+      if (closing) process.exit(128 + number)
+      closing = true
+      say('\nstopping: finishing what is in flight (at most 10 s; once more to stop at once)\n')
+      server.close().then(() => process.exit(0), fail)
+    })
+  }
+}
+
+function fail(error: unknown): never {
+  say(
+    isConfigError(error)
+      ? `api-bouncer: ${error.message.replaceAll('\n', ' ')}\n`
+      : `${(error as Error)?.stack ?? error}\n`,
+  )
+  process.exit(1)
+}
+
+main().catch(fail)
