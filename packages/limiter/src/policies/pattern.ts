@@ -10,18 +10,33 @@ export interface Pattern {
   readonly regexp: RegExp | undefined
   /** Lower case, parameters as one mark each. */
   readonly segments: readonly string[]
-  /** A letter a segment, literal > parameter > wildcard; compared as text. The method decides last. */
+  /** A letter a segment and one for the end, literal > parameter > wildcard; compared as text. The method decides last. */
   readonly specificity: string
 }
 
 const MAX_ALTERNATIVES = 32
 
-/** Express 5 wants wildcards named; people write `/auth/*` and mean `/auth` too. */
+/** As Express 5 reads a route: trailing slashes mean nothing. It wants wildcards named; people write `/auth/*`. */
 function normalise(path: string): string {
   let unnamed = 0
-  const named = path.replace(/\\.|\*(?![\p{ID_Start}_$"])/gu, star => (star === '*' ? `*any${++unnamed}` : star))
-  return named.replace(/\/(\*(?:[\p{ID_Start}_$][\p{ID_Continue}$\u200c\u200d]*|"[^"]*"))$/u, '{/$1}')
+  return path
+    .replace(/(?!^)\/+$/, '')
+    .replace(/\\.|\*(?![\p{ID_Start}_$"])/gu, star => (star === '*' ? `*any${++unnamed}` : star))
 }
+
+/** People write `/auth/*` and mean `/auth` too. */
+function orBare(tokens: readonly Token[]): TokenData {
+  const [before, last] = tokens.slice(-2)
+  if (last?.type !== 'wildcard' || before?.type !== 'text' || !before.value.endsWith('/')) {
+    return new TokenData([...tokens])
+  }
+  const bare: Token = { type: 'text', value: before.value.slice(0, -1) }
+  return new TokenData([...tokens.slice(0, -2), bare, { type: 'group', tokens: [{ type: 'text', value: '/' }, last] }])
+}
+
+/** How many paths `flatten` would make; counted first, for each optional part doubles them. */
+const countPaths = (tokens: readonly Token[]): number =>
+  tokens.reduce((count, token) => (token.type === 'group' ? count * (1 + countPaths(token.tokens)) : count), 1)
 
 /** `/a{/:b}` → `/a`, `/a/:b`: each alternative is as specific as what it matches. */
 function flatten(tokens: readonly Token[]): Token[][] {
@@ -53,17 +68,28 @@ function segmentsOf(tokens: readonly Token[]): string[] {
 const PARAM = '?'
 const WILD = '#'
 
+// From the least specific. A path that ends stands above the same path with a wildcard to come: `/auth` above `/auth/*`.
+const BARE_WILD = 'a'
+const END = 'b'
+
 /** A segment that mixes text with a parameter lies between a literal and a bare parameter. */
 function rank(segment: string): string {
-  if (segment.includes(WILD)) return segment === WILD ? 'a' : 'b'
-  if (segment.includes(PARAM)) return segment === PARAM ? 'c' : 'd'
-  return 'e'
+  if (segment.includes(WILD)) return segment === WILD ? BARE_WILD : 'c'
+  if (segment.includes(PARAM)) return segment === PARAM ? 'd' : 'e'
+  return 'f'
 }
+
+const specificityOf = (segments: readonly string[]) =>
+  segments.map(rank).join('') + (segments.at(-1) === WILD ? '' : END)
 
 /** Whether two patterns of the same specificity could match the same path. */
 export function overlaps(a: Pattern, b: Pattern): boolean {
   if (a.method !== b.method || a.specificity !== b.specificity) return false
+  const wild = a.segments.map(segment => segment.includes(WILD))
+  const [first, last] = [wild.indexOf(true), wild.lastIndexOf(true)]
   return a.segments.every((segment, i) => {
+    // Between two wildcards nothing stands at a known place.
+    if (first < last && first <= i && i <= last) return true
     const [left, right] = [segment.split(/[?#]/), (b.segments[i] as string).split(/[?#]/)]
     if (left.length === 1 && right.length === 1) return left[0] === right[0]
     const [startL, startR, endL, endR] = [left[0], right[0], left.at(-1), right.at(-1)] as [
@@ -83,14 +109,15 @@ export function compilePattern(source: string, policy: string): Pattern[] {
   const path = source.slice(space + 1)
   if (path === '*') return [{ source, method, regexp: undefined, segments: [], specificity: '' }]
   try {
-    const alternatives = flatten(parse(normalise(path)).tokens)
-    if (alternatives.length > MAX_ALTERNATIVES) {
-      throw new Error(`its optional parts make ${alternatives.length} paths, more than ${MAX_ALTERNATIVES}`)
+    const { tokens } = parse(normalise(path))
+    const count = countPaths(tokens)
+    if (count > MAX_ALTERNATIVES) {
+      throw new Error(`its optional parts make ${count} paths, more than ${MAX_ALTERNATIVES}`)
     }
-    return alternatives.map(tokens => {
-      const segments = segmentsOf(tokens)
-      const { regexp } = pathToRegexp(new TokenData(tokens))
-      return { source, method, regexp, segments, specificity: segments.map(rank).join('') }
+    return flatten(tokens).map(alternative => {
+      const segments = segmentsOf(alternative)
+      const { regexp } = pathToRegexp(orBare(alternative))
+      return { source, method, regexp, segments, specificity: specificityOf(segments) }
     })
   } catch (error) {
     throw new BouncerError(
