@@ -10,13 +10,14 @@ import type { EventLog } from './events/event-log.ts'
 import { Reporter } from './events/reporter.ts'
 import { type Decider, type ExpressOptions, expressMiddleware, type RequestToCheck } from './express.ts'
 import { type HeaderStyle, rateLimitHeaders } from './headers.ts'
-import { clientId, createIdentifier, type Identity, type Peer } from './identity/identify.ts'
+import { clientId, createIdentifier, type Identity, NO_ADDRESS, type Peer } from './identity/identify.ts'
 import { type BouncerOptions, parseOptions } from './options.ts'
 import { compileRules, type Rules } from './policies/rules.ts'
 import { type CompiledPolicy, noPolicy } from './policies/table.ts'
 import { Recorder, type Totals } from './stats/recorder.ts'
 import type { Backend } from './stores/backend.ts'
 import { memoryBackend } from './stores/memory/memory-backend.ts'
+import { redisBackend } from './stores/redis/redis-backend.ts'
 import type { Answer, Check, StoreHealth, Verdict } from './stores/store.ts'
 import { version } from './version.ts'
 
@@ -52,13 +53,15 @@ export class Bouncer implements Decider {
     const { seed, defaults, logger, rules, maxClients, clock } = this.options
     this.rules = rules
     this.instance = this.options.instance ?? `${hostname()}:${process.pid}`
-    this.backend = memoryBackend({ seed, maxClients, clock, instance: this.instance })
+    const memory = { seed, maxClients, clock, instance: this.instance }
+    this.backend = this.options.redis ? redisBackend(this.options.redis, { ...memory, logger }) : memoryBackend(memory)
     const { store, ledger, events } = this.backend
     this.events = events
     this.identifyPeer = createIdentifier(this.options)
     this.unmatched = noPolicy(defaults)
     // Told after the answer, never in its way.
-    const send = (event: Parameters<EventLog['append']>[0]) => setImmediate(() => void events.append(event))
+    const send = (event: Parameters<EventLog['append']>[0]) =>
+      setImmediate(() => void Promise.resolve(events.append(event)).catch(() => {}))
     this.reporter = new Reporter({ send, now: () => performance.now() })
     this.control = new Operator({ store, ledger, events, defaults, status: () => fleetStatus(this, this.backend) })
     ledger.subscribe(state => {
@@ -192,6 +195,13 @@ export class Bouncer implements Decider {
         'cost(req) must return an integer from 0',
       )
     }
+    if (client !== undefined && (typeof client !== 'string' || client === '')) {
+      throw new BouncerError(
+        'ERR_INVALID',
+        `a client of ${JSON.stringify(client)} for ${method} ${path.slice(0, 200)}`,
+        'client(req) must return a non-empty string, or undefined to count the address',
+      )
+    }
     return {
       client: client === undefined ? who.client : clientId(client, this.rules.ipv6Prefix),
       policy,
@@ -218,6 +228,11 @@ export class Bouncer implements Decider {
     const { failMode } = check.policy
     const at = this.backend.store.now()
     if (failMode === 'open') return withoutStore(check, 'degraded-allowed', 'store', at)
+    const { local } = this.backend
+    if (failMode === 'local' && local) {
+      const decided = fromVerdict(check, local.check(check))
+      return { ...decided, outcome: isAllowed(decided) ? 'degraded-allowed' : 'degraded-refused' }
+    }
     return withoutStore(check, 'degraded-refused', 'store', at, 1000)
   }
 
@@ -235,7 +250,7 @@ export class Bouncer implements Decider {
   }
 
   private warnOfProxy({ client }: Check): void {
-    if (this.proxyWarned) return
+    if (this.proxyWarned || client === NO_ADDRESS) return
     this.proxyWarned = true
     this.options.logger.warn(
       `requests from ${client} carry forwarding headers that are not trusted: it is probably your own load balancer, and all of its users share one limit. It is limited, but never blocked. Name it in trustProxy (TRUST_PROXY=${client})`,

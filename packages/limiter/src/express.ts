@@ -75,12 +75,16 @@ export function expressMiddleware<Req extends IncomingMessage>(decider: Decider,
 
   function answer(req: Request, res: ServerResponse, next: Next, decision: Decision): void {
     req.bouncer = decision
+    const gone = res.destroyed
+    if (refundWhen && decision.outcome === 'allowed') {
+      if (gone) void refund(res, decision)
+      else res.once('close', () => void refund(res, decision))
+    }
     // The client went away while we asked: there is nobody to answer, and no work to be done for them.
-    if (res.destroyed || res.headersSent) return
+    if (gone || res.headersSent) return
     for (const [name, value] of decider.headers(decision, style)) res.setHeader(name, value)
     if (req.headers.origin !== undefined && style !== 'none') expose(res)
     if (!isAllowed(decision)) return refuse(req, res, decision)
-    if (refundWhen && decision.outcome === 'allowed') res.once('close', () => void refund(res, decision))
     next()
   }
 

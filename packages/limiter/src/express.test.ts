@@ -1,0 +1,741 @@
+import { once } from 'node:events'
+import { createServer, type IncomingHttpHeaders, type IncomingMessage, request, type ServerResponse } from 'node:http'
+import { createRequire } from 'node:module'
+import { type AddressInfo, connect } from 'node:net'
+import express5 from 'express'
+import { parseList } from 'structured-headers'
+import { afterEach, describe, expect, test, vi } from 'vitest'
+import { type Bouncer, createBouncer } from './bouncer.ts'
+import { ALGORITHMS, type Decision, type PolicyInput } from './contracts/index.ts'
+import { BouncerError } from './errors.ts'
+import type { ExpressOptions } from './express.ts'
+import type { BouncerOptions } from './options.ts'
+import type { Backend } from './stores/backend.ts'
+
+const express4 = createRequire(import.meta.url)('express4') as typeof express5
+
+type Step = (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => void
+type Handler = (req: IncomingMessage & { bouncer?: Decision }, res: ServerResponse) => void
+
+function failed(error: unknown, res: ServerResponse) {
+  const { code, message } = error as BouncerError
+  res.statusCode = 500
+  res.end(JSON.stringify({ code, message }))
+}
+
+const inExpress =
+  (express: typeof express5) =>
+  (steps: readonly Step[], handler: Handler): ReturnType<typeof createServer> => {
+    const app = express()
+    for (const step of steps) app.use(step)
+    app.use((req, res) => handler(req, res))
+    app.use((error: unknown, _req: unknown, res: ServerResponse, _next: unknown) => failed(error, res))
+    return createServer(app)
+  }
+
+/** Node's own server, with the little that connects middleware. */
+const inNode = (steps: readonly Step[], handler: Handler) =>
+  createServer((req, res) => {
+    const run = (i: number, error?: unknown): void => {
+      if (error) return failed(error, res)
+      const step = steps[i]
+      if (step) step(req, res, error => run(i + 1, error))
+      else handler(req, res)
+    }
+    run(0)
+  })
+
+const HOSTS = [
+  ['Express 5', inExpress(express5)],
+  ['Express 4', inExpress(express4)],
+  ['node:http', inNode],
+] as const
+
+/** Whole seconds, so that the expected headers are easy to read. */
+const START = 1_700_000_000
+
+interface Served {
+  readonly host?: (typeof HOSTS)[number][1]
+  readonly options?: BouncerOptions
+  readonly middleware?: ExpressOptions
+  readonly before?: Step
+  readonly handler?: Handler
+}
+
+interface Reply {
+  readonly status: number
+  readonly headers: IncomingHttpHeaders
+  readonly body: string
+}
+
+interface Ask {
+  readonly path?: string
+  readonly method?: string
+  readonly from?: string
+  readonly headers?: Record<string, string>
+}
+
+const cleanups: (() => Promise<void>)[] = []
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0)) await cleanup()
+})
+
+const echo: Handler = (req, res) => res.end(JSON.stringify(req.bouncer ?? null))
+
+function deferred<T>() {
+  let resolve: (value: T) => void = () => {}
+  const promise = new Promise<T>(settle => {
+    resolve = settle
+  })
+  return { promise, resolve }
+}
+
+const storeOf = (bouncer: Bouncer) => (bouncer as unknown as { backend: Backend }).backend.store
+
+/** A server on a socket of its own, whose clock stands still until it is turned. */
+async function serve({ host = inNode, options, middleware, before, handler = echo }: Served) {
+  const time = { us: START * 1_000_000 }
+  const bouncer = createBouncer({ clock: () => time.us, ...options })
+  const handled = vi.fn(handler)
+  const server = host([...(before ? [before] : []), bouncer.express(middleware)], handled)
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  const { port } = server.address() as AddressInfo
+  cleanups.push(async () => {
+    server.closeAllConnections()
+    server.close()
+    await bouncer.close()
+  })
+  const ask = ({ path = '/', method = 'GET', from, headers = {} }: Ask = {}) =>
+    new Promise<Reply>((resolve, reject) => {
+      const sent = { ...headers, ...(from !== undefined && { 'x-forwarded-for': from }) }
+      request({ port, host: '127.0.0.1', path, method, headers: sent, agent: false }, async res => {
+        let body = ''
+        for await (const chunk of res.setEncoding('utf8')) body += chunk
+        resolve({ status: res.statusCode as number, headers: res.headers, body })
+      })
+        .on('error', reject)
+        .end()
+    })
+  const times = async (n: number, what?: Ask) => {
+    for (let i = 1; i < n; i++) await ask(what)
+    return ask(what)
+  }
+  const advance = (ms: number) => {
+    time.us += ms * 1000
+  }
+  return { bouncer, server, port, handled, ask, times, advance, time }
+}
+
+const policy = (limit: number, input: Partial<PolicyInput> = {}): PolicyInput => ({
+  id: 'auth',
+  limits: [{ limit, window: '1m' }],
+  ...input,
+})
+
+/** A structured-field list, as a third party reads it. */
+const fields = (value: unknown) =>
+  parseList(String(value)).map(([name, parameters]) => ({ name, ...Object.fromEntries(parameters) }))
+
+const decisionOf = (reply: Reply) => JSON.parse(reply.body) as Decision
+
+describe.each(HOSTS)('on %s', (_, host) => {
+  describe('every outcome has its status, headers and body', () => {
+    const options: BouncerOptions = {
+      policies: [policy(2, { match: '/auth/*' })],
+      penalty: { threshold: 2 },
+      allow: ['192.0.2.1'],
+      deny: ['198.51.100.0/24'],
+    }
+    const TYPES = 'https://iana.org/assignments/http-problem-types#'
+    const none = { limit: undefined, remaining: undefined, reset: undefined, state: undefined, retry: undefined }
+    const rows = [
+      {
+        kind: 'allowed',
+        before: 0,
+        status: 200,
+        limit: '2',
+        remaining: '1',
+        reset: START + 61,
+        state: { r: 1, t: 61 },
+      },
+      {
+        kind: 'limited',
+        before: 2,
+        status: 429,
+        limit: '2',
+        remaining: '0',
+        reset: START + 61,
+        state: { r: 0, t: 61 },
+        retry: 61,
+        type: 'quota-exceeded',
+        violated: ['auth'],
+      },
+      {
+        kind: 'limited, and blocked from now on',
+        before: 3,
+        status: 429,
+        limit: '2',
+        remaining: '0',
+        reset: START + 61,
+        state: { r: 0, t: 61 },
+        retry: 900,
+        type: 'abnormal-usage-detected',
+        violated: ['auth'],
+      },
+      {
+        kind: 'blocked',
+        before: 4,
+        status: 429,
+        limit: '2',
+        remaining: '0',
+        reset: START + 900,
+        state: { r: 0, t: 900 },
+        retry: 900,
+        type: 'abnormal-usage-detected',
+      },
+      {
+        kind: 'blocked where no policy applies',
+        before: 4,
+        path: '/elsewhere',
+        status: 429,
+        ...none,
+        retry: 900,
+        type: 'abnormal-usage-detected',
+      },
+      { kind: 'denylisted', before: 0, from: '198.51.100.7', status: 403, ...none, type: 'about:blank' },
+      { kind: 'exempt by the allowlist', before: 9, from: '192.0.2.1', status: 200, ...none },
+      { kind: 'exempt for want of a policy', before: 9, ask: '/elsewhere', path: '/elsewhere', status: 200, ...none },
+      { kind: 'exempt by skip', before: 9, skip: true, status: 200, ...none },
+    ] as const
+
+    test.each<
+      (typeof rows)[number] & {
+        from?: string
+        path?: string
+        ask?: string
+        skip?: boolean
+        type?: string
+        violated?: readonly string[]
+        retry?: number | undefined
+      }
+    >(rows)('$kind', async row => {
+      const { ask, times, handled } = await serve({
+        host,
+        options,
+        middleware: { ...(row.skip && { skip: () => true }) },
+      })
+      const { from = '203.0.113.9', path = '/auth/login' } = row
+      if (row.before > 0) await times(row.before, { from, path: row.ask ?? '/auth/login' })
+      handled.mockClear()
+      const { status, headers, body } = await ask({ from, path, method: 'POST' })
+      expect({
+        status,
+        limit: headers['x-ratelimit-limit'],
+        remaining: headers['x-ratelimit-remaining'],
+        reset: headers['x-ratelimit-reset'],
+        retry: headers['retry-after'],
+      }).toEqual({
+        status: row.status,
+        limit: row.limit,
+        remaining: row.remaining,
+        reset: row.reset === undefined ? undefined : String(row.reset),
+        retry: row.retry === undefined ? undefined : String(row.retry),
+      })
+      if (row.state) {
+        expect(fields(headers['ratelimit-policy'])).toEqual([{ name: 'auth', q: 2, w: 60 }])
+        expect(fields(headers.ratelimit)).toEqual([{ name: 'auth', ...row.state }])
+      } else {
+        expect(headers).not.toHaveProperty('ratelimit')
+        expect(headers).not.toHaveProperty('ratelimit-policy')
+      }
+      expect(handled).toHaveBeenCalledTimes(row.type ? 0 : 1)
+      if (!row.type) return
+      expect(headers['content-type']).toBe('application/problem+json')
+      expect(headers['cache-control']).toBe('no-store')
+      expect(JSON.parse(body)).toEqual({
+        type: row.type === 'about:blank' ? row.type : `${TYPES}${row.type}`,
+        title: expect.stringMatching(/\w/),
+        status: row.status,
+        detail: expect.stringMatching(/\w/),
+        ...(row.violated && { 'violated-policies': row.violated }),
+        ...(row.retry && { retryAfter: row.retry }),
+        requestId: expect.stringMatching(/^[0-9a-f-]{36}$/),
+      })
+    })
+
+    test.each([
+      ['closed', 503],
+      ['open', 200],
+    ] as const)('no answer from the store, fail mode %s', async (failMode, expected) => {
+      const { bouncer, ask } = await serve({ host, options: { policies: [policy(2)], failMode } })
+      storeOf(bouncer).check = () => {
+        throw new BouncerError('ERR_UNAVAILABLE', 'no answer', 'Wait')
+      }
+      const { status, headers, body } = await ask()
+      expect(status).toBe(expected)
+      expect(Object.keys(headers).filter(name => name.includes('ratelimit'))).toEqual([])
+      if (expected === 503) {
+        expect(headers['retry-after']).toBe('1')
+        expect(JSON.parse(body)).toMatchObject({
+          type: `${TYPES}temporary-reduced-capacity`,
+          status: 503,
+          retryAfter: 1,
+        })
+      } else expect(JSON.parse(body)).toMatchObject({ outcome: 'degraded-allowed', reason: 'store' })
+    })
+
+    test('a cost above the limit is refused without Retry-After', async () => {
+      const { ask } = await serve({ host, options: { policies: [policy(2)] }, middleware: { cost: () => 3 } })
+      const { status, headers, body } = await ask()
+      expect(status).toBe(429)
+      expect(headers).not.toHaveProperty('retry-after')
+      expect(fields(headers.ratelimit)).toEqual([{ name: 'auth', r: 2, t: 0 }])
+      expect(JSON.parse(body)).not.toHaveProperty('retryAfter')
+    })
+
+    test('the request id is the application’s own when it gives one', async () => {
+      const before: Step = (req, _res, next) => {
+        Object.assign(req, { id: 'req-7' })
+        next()
+      }
+      const { times } = await serve({ host, options: { policies: [policy(1)] }, before })
+      expect(JSON.parse((await times(2)).body)).toMatchObject({ requestId: 'req-7' })
+    })
+  })
+
+  test('the handler finds the decision in req.bouncer', async () => {
+    const { ask } = await serve({ host, options: { policies: [policy(5)] } })
+    expect(decisionOf(await ask({ from: '203.0.113.9' }))).toEqual({
+      outcome: 'allowed',
+      reason: 'limit',
+      client: '203.0.113.9',
+      policy: 'auth',
+      at: START * 1000,
+      cost: 1,
+      limit: 5,
+      remaining: 4,
+      resetAfterMs: 60_001,
+      limits: [{ limit: 5, windowMs: 60_000, remaining: 4, resetAfterMs: 60_001, retryAfterMs: 0 }],
+    })
+  })
+
+  test('HEAD counts under the policies of GET, and its refusal has headers but no body', async () => {
+    const policies = [policy(2, { match: 'GET /page' }), policy(100, { id: 'rest' })]
+    const { ask } = await serve({ host, options: { policies } })
+    expect((await ask({ path: '/page', method: 'HEAD' })).headers['x-ratelimit-remaining']).toBe('1')
+    expect((await ask({ path: '/page' })).headers['x-ratelimit-remaining']).toBe('0')
+    const refused = await ask({ path: '/page', method: 'HEAD' })
+    expect(refused).toMatchObject({ status: 429, body: '' })
+    expect(refused.headers).toMatchObject({ 'retry-after': '61', 'content-type': 'application/problem+json' })
+    expect(Number(refused.headers['content-length'])).toBeGreaterThan(0)
+    expect((await ask({ path: '/page', method: 'POST' })).headers['x-ratelimit-limit']).toBe('100')
+  })
+
+  test('OPTIONS counts under policies of any method, not under those of others', async () => {
+    const policies = [policy(1, { match: 'POST /form' }), policy(3, { id: 'rest' })]
+    const { times, ask } = await serve({ host, options: { policies } })
+    const preflight = { path: '/form', method: 'OPTIONS', headers: { origin: 'https://app.test' } }
+    expect((await times(3, preflight)).status).toBe(200)
+    expect((await ask({ path: '/form', method: 'POST' })).status).toBe(200)
+    expect((await ask(preflight)).status).toBe(429)
+  })
+
+  describe('where CORS is in use, scripts may read the headers', () => {
+    const ours = 'X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, RateLimit-Policy, RateLimit, Retry-After'
+    test.each([
+      ['nothing exposed before', undefined, 'https://app.test', ours],
+      ['the application’s own stay', 'X-Total', 'https://app.test', `X-Total, ${ours}`],
+      ['several of them', ['X-Total', 'ETag'], 'https://app.test', `X-Total,ETag, ${ours}`],
+      ['a wildcard stays', '*', 'https://app.test', '*'],
+      ['no Origin', undefined, undefined, undefined],
+      ['no Origin, the application’s own stay', 'X-Total', undefined, 'X-Total'],
+    ])('%s', async (_, exposed, origin, expected) => {
+      const before: Step = (_req, res, next) => {
+        if (exposed !== undefined) res.setHeader('Access-Control-Expose-Headers', exposed)
+        next()
+      }
+      const { ask } = await serve({ host, options: { policies: [policy(1)] }, before })
+      const headers = origin === undefined ? {} : { origin }
+      for (const status of [200, 429]) {
+        const reply = await ask({ headers })
+        expect([reply.status, reply.headers['access-control-expose-headers']]).toEqual([status, expected])
+      }
+    })
+  })
+
+  describe('aborted requests', () => {
+    /** A request whose client goes away while `hook` is still asking. */
+    async function abortWhileAsking(middleware: ExpressOptions = {}) {
+      let answer: (client: string) => void = () => {}
+      const asking = deferred<void>()
+      const client = () => {
+        asking.resolve()
+        return new Promise<string>(resolve => {
+          answer = resolve
+        })
+      }
+      const served = await serve({ host, options: { policies: [policy(3)] }, middleware: { ...middleware, client } })
+      const closed = new Promise(resolve => {
+        served.server.once('request', (_req, res: ServerResponse) => res.once('close', resolve))
+      })
+      const socket = connect(served.port, '127.0.0.1')
+      socket.write('GET / HTTP/1.1\r\nHost: test\r\n\r\n')
+      await asking.promise
+      socket.destroy()
+      await closed
+      answer('user:42')
+      await vi.waitFor(() => expect(served.bouncer.totals().policies.get('auth')?.allowed).toBe(1))
+      await new Promise(resolve => setImmediate(resolve))
+      return served
+    }
+
+    test('the handler never runs for a client that left before the decision', async () => {
+      const { handled, bouncer } = await abortWhileAsking()
+      expect(handled).not.toHaveBeenCalled()
+      expect((await bouncer.usage('user:42')).policies[0]?.limits[0]?.remaining).toBe(2)
+    })
+
+    test('refundWhen is asked for it all the same, once', async () => {
+      const refundWhen = vi.fn((res: ServerResponse) => !res.writableFinished)
+      const { bouncer, handled } = await abortWhileAsking({ refundWhen })
+      expect(refundWhen).toHaveBeenCalledTimes(1)
+      expect(handled).not.toHaveBeenCalled()
+      expect((await bouncer.usage('user:42')).policies[0]?.limits[0]?.remaining).toBe(3)
+    })
+
+    test('refundWhen is asked once when the client leaves during the answer', async () => {
+      const refundWhen = vi.fn((res: ServerResponse) => !res.writableFinished)
+      const begun = deferred<void>()
+      const handler: Handler = (_req, res) => {
+        res.write('half')
+        begun.resolve()
+      }
+      const { bouncer, port } = await serve({
+        host,
+        options: { policies: [policy(3)] },
+        middleware: { refundWhen },
+        handler,
+      })
+      const socket = connect(port, '127.0.0.1')
+      socket.write('GET / HTTP/1.1\r\nHost: test\r\n\r\n')
+      await begun.promise
+      expect((await bouncer.usage('127.0.0.1')).policies[0]?.limits[0]?.remaining).toBe(2)
+      socket.destroy()
+      await vi.waitFor(() => expect(refundWhen).toHaveBeenCalled())
+      await vi.waitFor(async () => expect((await bouncer.usage('127.0.0.1')).policies[0]?.limits[0]?.remaining).toBe(3))
+      expect(refundWhen).toHaveBeenCalledTimes(1)
+    })
+  })
+
+  describe('hooks', () => {
+    test('skip lets a request pass uncounted', async () => {
+      const skip = async (req: IncomingMessage) => req.headers['x-probe'] === 'yes'
+      const { times, ask } = await serve({ host, options: { policies: [policy(1)] }, middleware: { skip } })
+      expect(decisionOf(await times(5, { headers: { 'x-probe': 'yes' } }))).toMatchObject({
+        outcome: 'exempt',
+        reason: 'skip',
+      })
+      expect((await ask()).status).toBe(200)
+      expect((await ask()).status).toBe(429)
+    })
+
+    test.each([
+      ['a number', (req: IncomingMessage) => Number(req.headers['x-cost'])],
+      ['a promise', async (req: IncomingMessage) => Number(req.headers['x-cost'])],
+    ])('cost takes as many units as it says: %s', async (_, cost) => {
+      const { ask } = await serve({ host, options: { policies: [policy(10)] }, middleware: { cost } })
+      const left = async (cost: string) => (await ask({ headers: { 'x-cost': cost } })).headers['x-ratelimit-remaining']
+      expect([await left('4'), await left('0'), await left('5'), await left('2'), await left('1')]).toEqual([
+        '6',
+        '6',
+        '1',
+        '1',
+        '0',
+      ])
+    })
+
+    test.each([-1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, '3', null])(
+      'a cost of %s goes to the error handler',
+      async cost => {
+        const { ask, bouncer, handled } = await serve({
+          host,
+          options: { policies: [policy(10)] },
+          middleware: { cost: () => cost as number },
+        })
+        const { status, body } = await ask({ path: '/priced' })
+        expect(status).toBe(500)
+        expect(JSON.parse(body)).toMatchObject({ code: 'ERR_INVALID', message: expect.stringContaining('GET /priced') })
+        expect(handled).not.toHaveBeenCalled()
+        expect((await bouncer.usage('127.0.0.1')).policies[0]?.limits[0]?.remaining).toBe(10)
+      },
+    )
+
+    const boom = () => {
+      throw new Error('boom')
+    }
+    test.each<[string, ExpressOptions]>([
+      ['skip throws', { skip: boom }],
+      ['cost throws', { cost: boom }],
+      ['client throws', { client: boom }],
+      ['client rejects', { client: async () => boom() }],
+    ])('what a hook throws goes to the error handler: %s', async (_, middleware) => {
+      const { ask, handled } = await serve({ host, options: { policies: [policy(10)] }, middleware })
+      expect(await ask()).toMatchObject({ status: 500, body: '{"message":"boom"}' })
+      expect(handled).not.toHaveBeenCalled()
+    })
+
+    test.each([42, '', null, {}])('a client of %s goes to the error handler, not into a counter', async client => {
+      const { ask, handled } = await serve({
+        host,
+        options: { policies: [policy(10)] },
+        middleware: { client: () => client as string },
+      })
+      const { status, body } = await ask()
+      expect(status).toBe(500)
+      expect(JSON.parse(body)).toMatchObject({ code: 'ERR_INVALID', message: expect.stringContaining('client') })
+      expect(handled).not.toHaveBeenCalled()
+    })
+
+    test.each([
+      ['user:42', 'user:42'],
+      ['2001:db8:1:2:3::4', '2001:db8:1:2::/64'],
+      ['::ffff:203.0.113.4', '203.0.113.4'],
+      ['a {b}', 'a%20%7bb%7d'],
+      [undefined, '127.0.0.1'],
+    ])('client %s is counted as %s', async (client, counted) => {
+      const { ask } = await serve({ host, options: { policies: [policy(10)] }, middleware: { client: () => client } })
+      expect(decisionOf(await ask()).client).toBe(counted)
+    })
+
+    test('clients of one address are counted apart, while lists still see the address', async () => {
+      const client = (req: IncomingMessage) => req.headers['x-user'] as string
+      const options = { policies: [policy(1)], deny: ['198.51.100.7'] }
+      const { ask } = await serve({ host, options, middleware: { client } })
+      const as = (user: string, from?: string) => ask({ headers: { 'x-user': user }, ...(from && { from }) })
+      expect((await as('ann')).status).toBe(200)
+      expect((await as('bob')).status).toBe(200)
+      expect((await as('ann')).status).toBe(429)
+      expect((await as('cat', '198.51.100.7')).status).toBe(403)
+    })
+
+    test('refundWhen gives the units back when it says so, and is asked once a request', async () => {
+      const refundWhen = vi.fn(async (res: ServerResponse) => res.statusCode >= 500)
+      const handler: Handler = (req, res) => {
+        res.statusCode = req.url === '/bad' ? 503 : 200
+        res.end()
+      }
+      const { ask, bouncer } = await serve({
+        host,
+        options: { policies: [policy(5)] },
+        middleware: { refundWhen, cost: () => 2 },
+        handler,
+      })
+      const left = async () => (await bouncer.usage('127.0.0.1')).policies[0]?.limits[0]?.remaining
+      expect((await ask({ path: '/bad' })).headers['x-ratelimit-remaining']).toBe('3')
+      await vi.waitFor(async () => expect(await left()).toBe(5))
+      await ask({ path: '/good' })
+      await ask({ path: '/good' })
+      await vi.waitFor(() => expect(refundWhen).toHaveBeenCalledTimes(3))
+      expect(await left()).toBe(1)
+      expect((await ask({ path: '/bad' })).status).toBe(429)
+      await ask({ path: '/bad' })
+      expect(refundWhen).toHaveBeenCalledTimes(3)
+    })
+
+    test('a refundWhen that throws is a warning, not a crash', async () => {
+      const warned = once(process, 'warning')
+      const { ask } = await serve({ host, options: { policies: [policy(5)] }, middleware: { refundWhen: boom } })
+      expect((await ask()).status).toBe(200)
+      expect(String((await warned)[0])).toContain('refundWhen failed: boom')
+    })
+  })
+
+  test.each([
+    ['both', ['ratelimit', 'ratelimit-policy', 'x-ratelimit-limit', 'x-ratelimit-remaining', 'x-ratelimit-reset']],
+    ['legacy', ['x-ratelimit-limit', 'x-ratelimit-remaining', 'x-ratelimit-reset']],
+    ['ietf', ['ratelimit', 'ratelimit-policy']],
+    ['none', []],
+  ] as const)('header style %s', async (headers, expected) => {
+    const { ask } = await serve({ host, options: { policies: [policy(1)] }, middleware: { headers } })
+    for (const [status, retry] of [
+      [200, undefined],
+      [429, '61'],
+    ]) {
+      const reply = await ask()
+      expect([reply.status, reply.headers['retry-after']]).toEqual([status, retry])
+      expect(
+        Object.keys(reply.headers)
+          .filter(name => name.includes('ratelimit'))
+          .sort(),
+      ).toEqual(expected)
+    }
+  })
+
+  test.each([
+    ['/auth/login', 'auth'],
+    ['/AUTH/login/', 'auth'],
+    ['/auth', 'auth'],
+    ['/auth/login?next=/', 'auth'],
+    ['http://elsewhere.test/auth/login', 'auth'],
+    ['http://elsewhere.test/', 'rest'],
+    ['/other?x=/auth/login', 'rest'],
+    ['//auth/login', 'rest'],
+    ['*', 'rest'],
+  ])('the target %s falls under %s', async (path, expected) => {
+    const policies = [policy(5, { match: '/auth/*' }), policy(9, { id: 'rest' })]
+    const { ask, bouncer } = await serve({ host, options: { policies } })
+    await ask({ path, method: 'OPTIONS' })
+    expect([...bouncer.totals().policies.keys()]).toEqual([expected])
+  })
+})
+
+describe.each(
+  HOSTS.filter(([name]) => name !== 'node:http').map(
+    ([name]) => [name, name === 'Express 5' ? express5 : express4] as const,
+  ),
+)('mounted in %s', (_, express) => {
+  test.each(['app.use', 'a router'])('under a sub path by %s, policies match the whole path', async how => {
+    const bouncer = createBouncer({ policies: [policy(5, { match: '/api/items/*' }), policy(9, { id: 'rest' })] })
+    const app = express()
+    if (how === 'app.use') app.use('/api', bouncer.express())
+    else app.use('/api', express.Router().use('/items', bouncer.express()))
+    app.use((req, res) => res.json(req.bouncer ?? null))
+    const server = createServer(app)
+    await once(server.listen(0, '127.0.0.1'), 'listening')
+    cleanups.push(async () => {
+      server.closeAllConnections()
+      server.close()
+      await bouncer.close()
+    })
+    const get = async (path: string) =>
+      (await fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}${path}`)).json()
+    expect(await get('/api/items/7')).toMatchObject({ policy: 'auth', remaining: 4 })
+    expect(await get('/elsewhere')).toBeNull()
+  })
+})
+
+describe('what the headers say', () => {
+  test('several limits: each under a name of its own, and X-RateLimit-* of the one that binds', async () => {
+    const limits = [
+      { limit: 2, window: '1s' },
+      { limit: 3, window: '1m' },
+    ]
+    const { ask, advance } = await serve({ options: { policies: [{ id: 'api', limits }] } })
+    const allowed = await ask()
+    expect(fields(allowed.headers['ratelimit-policy'])).toEqual([
+      { name: 'api/1s', q: 2, w: 1 },
+      { name: 'api/60s', q: 3, w: 60 },
+    ])
+    expect(fields(allowed.headers.ratelimit)).toEqual([
+      { name: 'api/1s', r: 1, t: 2 },
+      { name: 'api/60s', r: 2, t: 61 },
+    ])
+    expect(allowed.headers).toMatchObject({ 'x-ratelimit-limit': '2', 'x-ratelimit-remaining': '1' })
+
+    await ask()
+    const second = await ask()
+    expect(second).toMatchObject({ status: 429, headers: { 'x-ratelimit-limit': '2', 'retry-after': '2' } })
+    expect(JSON.parse(second.body)['violated-policies']).toEqual(['api/1s'])
+
+    advance(2000)
+    expect((await ask()).headers).toMatchObject({ 'x-ratelimit-limit': '3', 'x-ratelimit-remaining': '0' })
+    const minute = await ask()
+    expect(minute).toMatchObject({ status: 429, headers: { 'x-ratelimit-limit': '3', 'retry-after': '59' } })
+    expect(JSON.parse(minute.body)['violated-policies']).toEqual(['api/60s'])
+  })
+
+  test('several limits that refuse at once are all named, and Retry-After is the longest wait', async () => {
+    const limits = [
+      { limit: 2, window: '1s' },
+      { limit: 2, window: '1m' },
+    ]
+    const { times } = await serve({ options: { policies: [{ id: 'api', limits }] } })
+    const refused = await times(3)
+    expect(refused).toMatchObject({
+      status: 429,
+      headers: { 'retry-after': '61', 'x-ratelimit-reset': `${START + 61}` },
+    })
+    expect(JSON.parse(refused.body)['violated-policies']).toEqual(['api/1s', 'api/60s'])
+  })
+
+  test('a window below a second has no w that would be true, and seconds are rounded up', async () => {
+    const limits = [
+      { limit: 1, window: '250ms' },
+      { limit: 9, window: '1500ms' },
+    ]
+    const { times, ask, advance } = await serve({ options: { policies: [{ id: 'api', limits }] } })
+    const { headers, body } = await times(2)
+    expect(fields(headers['ratelimit-policy'])).toEqual([
+      { name: 'api/250ms', q: 1 },
+      { name: 'api/1500ms', q: 9 },
+    ])
+    expect(fields(headers.ratelimit)).toEqual([
+      { name: 'api/250ms', r: 0, t: 1 },
+      { name: 'api/1500ms', r: 8, t: 2 },
+    ])
+    expect(headers).toMatchObject({ 'retry-after': '1', 'x-ratelimit-reset': `${START + 1}` })
+    expect(JSON.parse(body)['violated-policies']).toEqual(['api/250ms'])
+    advance(251)
+    expect((await ask()).status).toBe(200)
+  })
+
+  test('a token bucket shows its burst', async () => {
+    const limits = [{ limit: 100, window: '1m', burst: 120 }]
+    const { times, ask, advance } = await serve({
+      options: { policies: [{ id: 'api', algorithm: 'token_bucket', limits }] },
+    })
+    const first = await ask()
+    expect(fields(first.headers['ratelimit-policy'])).toEqual([{ name: 'api', q: 100, w: 60, burst: 120 }])
+    expect(fields(first.headers.ratelimit)).toEqual([{ name: 'api', r: 119, t: 1 }])
+    expect(first.headers['x-ratelimit-limit']).toBe('120')
+    expect((await times(119)).status).toBe(200)
+    expect(await ask()).toMatchObject({ status: 429, headers: { 'retry-after': '1', 'x-ratelimit-remaining': '0' } })
+    advance(600)
+    expect((await ask()).status).toBe(200)
+  })
+
+  const starts = [0, 1, 499_999, 999_999]
+  test.each(ALGORITHMS.flatMap(algorithm => ['150ms', '10s'].map(window => ({ algorithm, window }))))(
+    '$algorithm over $window: Retry-After is at least 1, never before t nor the block’s end, and true',
+    async ({ algorithm, window }) => {
+      const limits = [
+        { limit: 3, window },
+        { limit: 40, window: '1h' },
+      ]
+      const options: BouncerOptions = {
+        policies: [{ id: 'api', algorithm, limits }],
+        penalty: { threshold: 4, block: '7s' },
+      }
+      const { ask, bouncer, time, advance } = await serve({ options })
+      let refusals = 0
+      for (const [i, start] of starts.entries()) {
+        const from = `203.0.113.${i}`
+        time.us = (START + i * 10_000) * 1_000_000 + start
+        for (let n = 0; n < 14; n++) {
+          const asked = time.us / 1000
+          const { status, headers } = await ask({ from })
+          const state = fields(headers.ratelimit) as unknown as { name: string; r: number; t: number }[]
+          const reset = Number(headers['x-ratelimit-reset'])
+          for (const { r, t } of state)
+            expect(Number.isInteger(r) && r >= 0 && Number.isInteger(t) && t >= 0).toBe(true)
+          expect(reset * 1000).toBeGreaterThanOrEqual(Math.floor(asked))
+          if (status === 200) expect(headers).not.toHaveProperty('retry-after')
+          else {
+            refusals++
+            const retry = Number(headers['retry-after'])
+            expect(retry).toBeGreaterThanOrEqual(1)
+            for (const { r, t } of state) if (r === 0) expect(retry).toBeGreaterThanOrEqual(t)
+            const { block } = await bouncer.usage(from)
+            if (block) expect(asked + retry * 1000).toBeGreaterThanOrEqual(block.until)
+            if (n === 13 || block) {
+              advance(retry * 1000)
+              expect((await ask({ from })).status).toBe(200)
+            }
+          }
+          time.us += 13_007
+        }
+      }
+      expect(refusals).toBeGreaterThan(starts.length)
+    },
+  )
+})
