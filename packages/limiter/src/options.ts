@@ -18,6 +18,7 @@ import { BouncerError } from './errors.ts'
 import { parseCidr } from './identity/cidr.ts'
 import { compileTrust, type IdentityOptions } from './identity/identify.ts'
 import { compileRules } from './policies/rules.ts'
+import { parseRedis, type RedisOptions, redisSchema } from './stores/redis/settings.ts'
 
 /** Receives one line a change of state, never one a request. pino and console fit. */
 export interface Logger {
@@ -44,6 +45,8 @@ export interface BouncerOptions {
   clientIpHeader?: string
   /** IPv6 clients are counted by this many bits, 32 to 128. Default 64. */
   ipv6Prefix?: number
+  /** Where counting is shared by all instances: standalone, Sentinel or Cluster. Default: none, the embedded store. */
+  redis?: RedisOptions
   /** For policies that name none: what decides when the store gives no answer in time. Default `open`. */
   failMode?: FailMode
   /** The embedded store remembers at most so many clients. Default 100,000. */
@@ -78,6 +81,7 @@ const schema = strict({
     .regex(/^[A-Za-z0-9-]+$/, 'not a header name')
     .optional(),
   ipv6Prefix: settingsSchema.shape.ipv6Prefix,
+  redis: redisSchema.optional(),
   failMode: z.enum(FAIL_MODES).default('open'),
   maxClients: z.int().min(10).max(10_000_000).default(100_000),
   clock: functionSchema<() => number>().optional(),
@@ -105,7 +109,8 @@ export function parseOptions(options: BouncerOptions) {
   compileTrust(parsed.trustProxy)
   const seed = seedState(parsed)
   const defaults = { algorithm: parsed.algorithm, failMode: parsed.failMode }
-  return { ...parsed, logger: parsed.logger ?? quiet, defaults, seed, rules: compileRules(seed, defaults) }
+  const redis = parsed.redis && parseRedis(parsed.redis)
+  return { ...parsed, redis, logger: parsed.logger ?? quiet, defaults, seed, rules: compileRules(seed, defaults) }
 }
 
 /** The control state of a first start. */

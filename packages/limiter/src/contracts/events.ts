@@ -53,6 +53,8 @@ export const eventSchema = z.discriminatedUnion('type', [
   }),
   z.object({ ...base, type: z.literal('settings-changed'), ...change }),
   z.object({ ...base, type: z.literal('store-state'), state: z.enum(['ok', 'degraded']), detail: z.string() }),
+  /** What came after the event `after` could not be read any more: told by the reader to itself, never kept. */
+  z.object({ ...base, type: z.literal('gap'), after: z.string() }),
   /** More happened than is told one by one: counts by type over the last second. */
   z.object({ ...base, type: z.literal('overflow'), dropped: z.record(z.string(), z.int()) }),
 ])

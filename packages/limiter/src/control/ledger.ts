@@ -1,4 +1,4 @@
-import type { ControlState, ListEntry, PolicyRecord, Settings } from '../contracts/index.ts'
+import type { ControlState, ListEntry, NewEvent, PolicyRecord, Settings } from '../contracts/index.ts'
 import type { Answer } from '../stores/store.ts'
 
 /** One change of the control state; exactly one of the three. */
@@ -12,8 +12,8 @@ export type Change =
 /** Where policies, lists and settings are kept. A change is written only against the epoch it was made from. */
 export interface Ledger {
   load(): Answer<ControlState>
-  /** The new epoch, or `undefined` when someone else has changed something since `epoch`. */
-  commit(epoch: number, change: Change): Answer<number | undefined>
+  /** The new epoch, or `undefined` when someone else has changed something since `epoch`. The event goes out with it. */
+  commit(epoch: number, change: Change, event: NewEvent): Answer<number | undefined>
   /** Earlier versions of a policy, newest first, the present one included; at most 50. */
   history(id: string): Answer<PolicyRecord[]>
   /** Calls back with every new state, the ones that others have made too; returns how to stop. */
@@ -56,8 +56,11 @@ export class MemoryLedger implements Ledger {
   private readonly listeners = new Set<(state: ControlState) => void>()
   private readonly versions = new Map<string, PolicyRecord[]>()
 
-  constructor(seed: ControlState) {
+  private readonly append: (event: NewEvent) => void
+
+  constructor(seed: ControlState, append: (event: NewEvent) => void) {
     this.state = seed
+    this.append = append
     for (const record of seed.policies) this.versions.set(record.policy.id, [record])
   }
 
@@ -65,7 +68,7 @@ export class MemoryLedger implements Ledger {
     return this.state
   }
 
-  commit(epoch: number, change: Change): number | undefined {
+  commit(epoch: number, change: Change, event: NewEvent): number | undefined {
     if (epoch !== this.state.epoch) return undefined
     this.state = applyChange(this.state, change, epoch + 1)
     if ('policy' in change) {
@@ -73,6 +76,7 @@ export class MemoryLedger implements Ledger {
       this.versions.set(id, [change.policy, ...(this.versions.get(id) ?? [])].slice(0, KEPT_VERSIONS))
     }
     for (const listener of this.listeners) listener(this.state)
+    this.append(event)
     return this.state.epoch
   }
 

@@ -221,14 +221,12 @@ export class Operator implements ControlPlane {
     _actor: Actor,
     make: (state: ControlState) => { change: Change; event: NewEvent; result: T },
   ): Promise<T> {
-    const { ledger, events, defaults } = this.options
+    const { ledger, defaults } = this.options
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       const state = await ledger.load()
       const { change, event, result } = make(state)
       compileRules(applyChange(state, change, state.epoch + 1), defaults)
-      if ((await ledger.commit(state.epoch, change)) === undefined) continue
-      await events.append(event)
-      return result
+      if ((await ledger.commit(state.epoch, change, event)) !== undefined) return result
     }
     throw new BouncerError('ERR_CONFLICT', 'others are changing the control state at the same time', 'Try again')
   }

@@ -1,7 +1,7 @@
 import type { StatsFrame } from '../contracts/index.ts'
 import type { Ledger } from '../control/ledger.ts'
 import type { EventLog } from '../events/event-log.ts'
-import type { Answer, Store } from './store.ts'
+import type { Answer, Check, Store, Verdict } from './store.ts'
 
 /** Where everything is kept: one room in this process, or Redis for a fleet. */
 export interface Backend {
@@ -13,6 +13,6 @@ export interface Backend {
   /** The newest frame of every live instance. */
   fleet(): Answer<StatsFrame[]>
   /** Decides for policies of fail mode `local` while the store gives no answer; absent where that cannot be. */
-  readonly local?: Store
+  readonly local?: { check(check: Check): Verdict }
   close(): Answer<void>
 }

@@ -7,11 +7,12 @@ import { MemoryStore, type MemoryStoreOptions } from './memory-store.ts'
 /** Everything in this process. */
 export function memoryBackend(options: MemoryStoreOptions & { seed: ControlState; instance: string }): Backend {
   const store = new MemoryStore(options)
+  const events = new MemoryEventLog(options.instance, () => store.now())
   let newest: StatsFrame | undefined
   return {
     store,
-    ledger: new MemoryLedger(options.seed),
-    events: new MemoryEventLog(options.instance, () => store.now()),
+    ledger: new MemoryLedger(options.seed, event => events.append(event)),
+    events,
     publish: frame => {
       newest = frame
     },

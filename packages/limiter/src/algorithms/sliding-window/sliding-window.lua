@@ -1,0 +1,70 @@
+-- sliding_window: the exact log. Mirrors sliding-window.ts. Needs `log` (log.lua).
+-- state: key, size, head (time of the oldest entry, or false)
+local M = {}
+
+function M.load(key, now, l)
+  local head = tonumber(redis.call('LINDEX', key, 0) or nil)
+  if not head then return { key = key, size = 0 } end
+  local size = redis.call('LLEN', key)
+  if head > now then
+    -- Redis' clock was set back: a log from the future would refuse for as long.
+    redis.call('DEL', key)
+    return { key = key, size = 0 }
+  end
+  local state = { key = key, size = size, head = head }
+  if head < now - l.window then
+    state.size = size - log.expire(key, now - l.window, size)
+    state.head = state.size > 0 and tonumber(redis.call('LINDEX', key, 0)) or nil
+    state.renew = true
+  end
+  return state
+end
+
+function M.available(state, now, l)
+  return math.max(0, l.limit - state.size)
+end
+
+function M.take(state, now, l, cost, nowText)
+  for _ = 1, cost do redis.call('RPUSH', state.key, nowText) end
+  -- Twice the window from the first entry, renewed when one expires, outlives every later entry.
+  if (state.size == 0 or state.renew) and cost > 0 then redis.call('PEXPIRE', state.key, l.ttl) end
+  state.size = state.size + cost
+  state.head = state.head or now
+end
+
+function M.refund(key, now, l, cost, stamp)
+  return redis.call('LREM', key, -cost, string.format('%.0f', stamp))
+end
+
+function M.wait(state, now, l, cost)
+  local mustLeave = state.size + cost - l.limit
+  if mustLeave <= 0 then return 0 end
+  local entry = mustLeave == 1 and state.head or tonumber(redis.call('LINDEX', state.key, mustLeave - 1))
+  return entry + l.window + 1 - now
+end
+
+-- One unit of one limit, in as few commands as can be: appends first, takes back when that was one too many.
+-- Returns allowed, remaining, µs until a further unit.
+function M.one(key, now, l, nowText)
+  local size = redis.call('RPUSH', key, nowText)
+  if size == 1 then
+    redis.call('PEXPIRE', key, l.ttl)
+    return true, l.limit - 1, l.window + 1
+  end
+  local head = tonumber(redis.call('LINDEX', key, 0))
+  if head > now then
+    redis.call('DEL', key)
+    return M.one(key, now, l, nowText)
+  end
+  if head < now - l.window then
+    size = size - log.expire(key, now - l.window, size)
+    head = size > 1 and tonumber(redis.call('LINDEX', key, 0)) or now
+    redis.call('PEXPIRE', key, l.ttl)
+  end
+  if size <= l.limit then return true, l.limit - size, head + l.window + 1 - now end
+  redis.call('RPOP', key)
+  if size - l.limit > 1 then head = tonumber(redis.call('LINDEX', key, size - l.limit - 1)) end
+  return false, 0, head + l.window + 1 - now
+end
+
+return M

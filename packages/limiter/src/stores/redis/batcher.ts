@@ -1,0 +1,151 @@
+import type { Cluster, Redis } from 'ioredis'
+import { BouncerError } from '../../errors.ts'
+import type { Verdict } from '../store.ts'
+import { decodeBatch, encodeBatch, type Flagged } from './encode.ts'
+import type { Keys } from './keys.ts'
+import type { RedisNode } from './node.ts'
+import { composeScript, type Script } from './scripts.ts'
+
+interface Entry {
+  readonly check: Flagged
+  resolve(verdict: Verdict): void
+  reject(error: Error): void
+}
+
+/** Measured: larger batches make Node and Redis take turns instead of overlapping. */
+const MAX_BATCH = 32
+/** Of the deadline: what Redis may use. The rest is for the answer's way back, so that what was counted is also heard. */
+const FENCE = 0.8
+
+/**
+ * Gathers the checks of one turn of the event loop for one node into one EVALSHA of up to 32 (in a Cluster one a client,
+ * in one pipeline). An idle node is asked at once. What Redis runs after the deadline writes nothing.
+ */
+export class Batcher {
+  private waiting: Entry[] = []
+  private since = 0
+  private scheduled = false
+  private inFlight = 0
+  private readonly node: RedisNode
+  private readonly keys: Keys
+  private readonly deadlineMs: number
+  private readonly cluster: Evaluator | undefined
+
+  /** With `cluster`: a script touches one client only. */
+  constructor(node: RedisNode, keys: Keys, deadlineMs: number, cluster: Evaluator | undefined) {
+    this.node = node
+    this.keys = keys
+    this.deadlineMs = deadlineMs
+    this.cluster = cluster
+  }
+
+  add(check: Flagged): Promise<Verdict> {
+    return new Promise((resolve, reject) => {
+      if (this.waiting.length === 0) this.since = performance.now()
+      this.waiting.push({ check, resolve, reject })
+      if (this.waiting.length >= MAX_BATCH) this.flush()
+      else if (!this.scheduled) {
+        this.scheduled = true
+        if (this.inFlight === 0) process.nextTick(this.flush)
+        else setImmediate(this.flush)
+      }
+    })
+  }
+
+  private readonly flush = (): void => {
+    this.scheduled = false
+    const entries = this.waiting
+    if (entries.length === 0) return
+    this.waiting = []
+    const deadline = this.since + this.deadlineMs
+    let open = true
+    this.inFlight++
+    const end = () => {
+      if (!open) return
+      open = false
+      this.inFlight--
+      clearTimeout(timer)
+    }
+    const timer = setTimeout(() => {
+      end()
+      this.node.missed()
+      const error = unavailable(`no answer from Redis within ${this.deadlineMs} ms`)
+      for (const entry of entries) entry.reject(error)
+    }, this.deadlineMs)
+    const groups = this.cluster ? byClient(entries) : [entries]
+    let unanswered = groups.length
+    for (const group of groups) {
+      this.ask(group, deadline).finally(() => {
+        if (--unanswered === 0) end()
+      })
+    }
+  }
+
+  /** One EVALSHA; settles every entry, and never rejects itself. */
+  private async ask(entries: readonly Entry[], deadline: number, retried = false): Promise<void> {
+    const checks = entries.map(({ check }) => check)
+    const fence = this.node.toRedisUs(deadline - this.deadlineMs * (1 - FENCE))
+    const { blockKeys, algorithms, args } = encodeBatch(checks, this.keys, fence)
+    const sent = performance.now()
+    let reply: (number | string)[]
+    try {
+      reply = await evaluate(this.node.redis, composeScript('check', algorithms), blockKeys, args, this.cluster)
+    } catch (error) {
+      this.node.failed(error as Error)
+      for (const entry of entries) entry.reject(unavailable((error as Error).message))
+      return
+    }
+    if (reply[0] === -1) {
+      this.node.answered(sent, reply[1] as number)
+      // Nothing was written: the clock we knew may be old, so ask once more while there is time.
+      if (!retried && performance.now() < deadline) return this.ask(entries, deadline, true)
+      for (const entry of entries) entry.reject(unavailable('Redis came to it too late'))
+      return
+    }
+    this.node.answered(sent, reply[0] as number)
+    for (const [i, verdict] of decodeBatch(reply, checks).entries()) {
+      const entry = entries[i] as Entry
+      if (verdict instanceof Error) {
+        this.node.failed(verdict)
+        entry.reject(unavailable(verdict.message))
+      } else entry.resolve(verdict)
+    }
+  }
+}
+
+function byClient(entries: readonly Entry[]): Entry[][] {
+  const groups = new Map<string, Entry[]>()
+  for (const entry of entries) {
+    const group = groups.get(entry.check.client)
+    if (group) group.push(entry)
+    else groups.set(entry.check.client, [entry])
+  }
+  return [...groups.values()]
+}
+
+type Evaluator = Pick<Redis | Cluster, 'evalsha' | 'eval'>
+
+/**
+ * EVALSHA; a script that the server has lost is sent whole, one that it has moved to another node follows there. No other
+ * error is tried again: it may have counted.
+ */
+export async function evaluate(
+  redis: Evaluator,
+  { sha, text }: Script,
+  keys: readonly string[],
+  args: readonly (string | number)[],
+  cluster?: Evaluator,
+): Promise<(number | string)[]> {
+  try {
+    return (await redis.evalsha(sha, keys.length, ...keys, ...args)) as (number | string)[]
+  } catch (error) {
+    const { message } = error as Error
+    if (message.startsWith('NOSCRIPT'))
+      return (await redis.eval(text, keys.length, ...keys, ...args)) as (number | string)[]
+    if (cluster && /^(MOVED|ASK) /.test(message)) return evaluate(cluster, { sha, text }, keys, args)
+    throw error
+  }
+}
+
+export const unavailable = (what: string) =>
+  new BouncerError('ERR_UNAVAILABLE', what, 'The fail mode decides meanwhile; see /health, and bouncer status')

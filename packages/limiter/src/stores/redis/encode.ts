@@ -1,0 +1,128 @@
+import type { Limit } from '../../algorithms/index.ts'
+import type { AlgorithmId, Block, LimitVerdict } from '../../contracts/index.ts'
+import { formatDuration } from '../../contracts/index.ts'
+import type { CompiledPolicy } from '../../policies/table.ts'
+import type { Check, Verdict } from '../store.ts'
+import type { Keys } from './keys.ts'
+
+/** How check.lua is asked and what it answers; its header names the same fields. */
+type Arg = string | number
+
+const PENALISE = 1
+const SHADOW = 2
+const PEEK = 4
+
+export type Flagged = Check & { readonly peek?: boolean }
+
+const flagsOf = ({ policy, penalise, peek }: Flagged) =>
+  (penalise ? PENALISE : 0) + (policy.shadow ? SHADOW : 0) + (peek ? PEEK : 0)
+
+const encoded = new WeakMap<CompiledPolicy, readonly Arg[]>()
+
+/** A policy's numbers, sent once a batch. */
+function policyArgs(policy: CompiledPolicy): readonly Arg[] {
+  const known = encoded.get(policy)
+  if (known) return known
+  const { id, algorithm, limits, penalty } = policy
+  const args: Arg[] = [
+    id,
+    algorithm.id,
+    String(Math.min(policy.maxCost, Number.MAX_SAFE_INTEGER)),
+    String(limits.length),
+  ]
+  for (const { counter, limit, capacity, maxCost, windowUs } of limits) {
+    args.push(counter.slice(counter.indexOf(':')), String(limit), String(capacity), String(maxCost), String(windowUs))
+  }
+  if (penalty) {
+    const reason = `${penalty.threshold} violations within ${formatDuration(penalty.windowMs)}`
+    args.push(String(penalty.threshold), String(penalty.windowMs * 1000), String(penalty.memoryMs))
+    args.push(
+      penalty.scope && `:${penalty.scope}`,
+      reason,
+      String(penalty.blockMs.length),
+      ...penalty.blockMs.map(String),
+    )
+  } else args.push('0')
+  encoded.set(policy, args)
+  return args
+}
+
+/** KEYS and ARGV of a batch; `deadlineUs` in Redis' time, 0 for none. */
+export function encodeBatch(checks: readonly Flagged[], keys: Keys, deadlineUs: number) {
+  const policies = new Map<CompiledPolicy, number>()
+  const described: Arg[] = []
+  const runs: Arg[] = []
+  const blockKeys: string[] = []
+  const algorithms: AlgorithmId[] = []
+  let last: { index: number; flags: number; cost: number; count: number } | undefined
+  const endRun = () => last && runs.push(last.index, last.flags, last.cost, last.count)
+  for (const check of checks) {
+    const { policy, cost } = check
+    let index = policies.get(policy)
+    if (index === undefined) {
+      index = policies.size + 1
+      policies.set(policy, index)
+      described.push(...policyArgs(policy))
+      algorithms.push(policy.algorithm.id)
+    }
+    const flags = flagsOf(check)
+    blockKeys.push(keys.block(check.client))
+    if (last && last.index === index && last.flags === flags && last.cost === cost) last.count++
+    else {
+      endRun()
+      last = { index, flags, cost, count: 1 }
+    }
+  }
+  endRun()
+  return { blockKeys, algorithms, args: [deadlineUs, keys.prefix, policies.size, ...described, ...runs] }
+}
+
+const toMs = (us: number) => Math.ceil(us / 1000)
+
+/** The refund's stamp, from what the answer says: see the algorithms' `take`. */
+function stampOf({ algorithm }: CompiledPolicy, { windowUs }: Limit, now: number, resetUs: number): number {
+  if (algorithm.id === 'sliding_window_counter') return Math.floor(now / windowUs) * windowUs
+  return algorithm.id === 'fixed_window' ? now + resetUs - windowUs : now
+}
+
+/** The answers to a batch, in order; what failed alone is an Error. */
+export function decodeBatch(reply: readonly (number | string)[], checks: readonly Flagged[]): (Verdict | Error)[] {
+  const now = reply[0] as number
+  const at = Math.floor(now / 1000)
+  let next = 1
+  const number = () => reply[next++] as number
+  return checks.map(({ client, policy, cost, peek }): Verdict | Error => {
+    const code = number()
+    if (code === 3) return { outcome: 'blocked', at, limits: [], block: JSON.parse(String(reply[next++])) as Block }
+    if (code === 4) return new Error(String(reply[next++]))
+    if (code === 0) {
+      const stamps: number[] = []
+      const limits = policy.limits.map((limit): LimitVerdict => {
+        const remaining = number()
+        const resetUs = number()
+        stamps.push(stampOf(policy, limit, now, resetUs))
+        return {
+          limit: limit.capacity,
+          windowMs: limit.windowMs,
+          remaining,
+          resetAfterMs: toMs(resetUs),
+          retryAfterMs: 0,
+        }
+      })
+      return { outcome: 'allowed', at, limits, ...(!peek && { receipt: { client, policy, cost, stamps } }) }
+    }
+    const violations = number()
+    const limits = policy.limits.map((limit): LimitVerdict => {
+      const [remaining, resetUs, retryUs] = [number(), number(), number()]
+      const verdict = { limit: limit.capacity, windowMs: limit.windowMs, remaining, resetAfterMs: toMs(resetUs) }
+      return retryUs < 0 ? verdict : { ...verdict, retryAfterMs: toMs(retryUs) }
+    })
+    return {
+      outcome: 'limited',
+      at,
+      limits,
+      ...(violations >= 0 && { violations }),
+      ...(code === 2 && { block: JSON.parse(String(reply[next++])) as Block }),
+    }
+  })
+}

@@ -1,0 +1,256 @@
+import {
+  type Block,
+  blockSchema,
+  parseDuration,
+  type UnblockOptions,
+  type UnblockResult,
+} from '../../contracts/index.ts'
+import { type CompiledPolicy, describeLimit } from '../../policies/table.ts'
+import type { Answer, Check, ClientRecord, NewBlock, Receipt, Refusal, Store, StoreHealth, Verdict } from '../store.ts'
+import { Aftermath, type Gathered } from './aftermath.ts'
+import { Batcher, evaluate, unavailable } from './batcher.ts'
+import type { Connection } from './connection.ts'
+import type { Keys } from './keys.ts'
+import { KnownBlocks } from './known-blocks.ts'
+import type { RedisNode } from './node.ts'
+import { composeScript, loadScript } from './scripts.ts'
+
+const blockScript = loadScript('block')
+const unblockScript = loadScript('unblock')
+
+/** An operator waits so long before hearing that Redis does not answer. */
+const OPERATOR_MS = 2000
+/** A client's refusals are shown for a day. */
+const REFUSALS_TTL_MS = 86_400_000
+
+/** The store shared by all instances: every check in one atomic round trip, in Redis' time. */
+export class RedisStore implements Store {
+  readonly kind: string
+  readonly known = new KnownBlocks()
+  private readonly connection: Connection
+  private readonly keys: Keys
+  private readonly deadlineMs: number
+  private readonly batchers = new WeakMap<RedisNode, Batcher>()
+  private readonly aftermath = new Aftermath(gathered => this.write(gathered))
+
+  constructor(connection: Connection, keys: Keys, deadlineMs: number) {
+    this.connection = connection
+    this.keys = keys
+    this.deadlineMs = deadlineMs
+    this.kind = connection.isCluster ? 'redis-cluster' : 'redis'
+  }
+
+  now(): number {
+    return Math.floor((this.connection.nodes[0]?.nowUs() ?? Date.now() * 1000) / 1000)
+  }
+
+  health(): StoreHealth {
+    return this.connection.health
+  }
+
+  check(check: Check): Answer<Verdict> {
+    const { client, policy } = check
+    const node = this.askable(client)
+    if (policy.shadow) return node ? this.batcher(node).add(check) : Promise.reject(this.down(client))
+    const block = this.known.find(client, node !== undefined)
+    if (block) return { outcome: 'blocked', at: this.now(), limits: [], block }
+    if (!node) throw this.down(client)
+    const { generation } = this.known
+    return this.batcher(node)
+      .add(check)
+      .then(verdict => this.heard(check, verdict, generation))
+  }
+
+  peek(check: Check): Promise<Verdict> {
+    const node = this.askable(check.client)
+    return node ? this.batcher(node).add({ ...check, peek: true } as Check) : Promise.reject(this.down(check.client))
+  }
+
+  async refund({ client, policy, cost, stamps }: Receipt): Promise<number> {
+    const node = this.askable(client)
+    if (!node) return 0
+    const { algorithm, limits } = policy
+    const keys = limits.map(({ counter }) => this.keys.counter(client, counter))
+    const numbers = limits.flatMap(({ limit, capacity, windowUs }, i) => [
+      limit,
+      capacity,
+      windowUs,
+      stamps[i] as number,
+    ])
+    const fence = node.toRedisUs(performance.now() + this.deadlineMs)
+    const args = [fence, algorithm.id, cost, ...numbers]
+    const reply = await this.within(
+      evaluate(node.redis, composeScript('refund', [algorithm.id]), keys, args, this.redirect),
+    )
+    return reply[0] === -1 ? 0 : (reply[1] as number)
+  }
+
+  async client(client: string, policies: readonly CompiledPolicy[]): Promise<ClientRecord> {
+    const scopes = scopesOf(policies)
+    const { commands } = this.connection
+    const [block, known, refusals, ...logs] = await this.within(
+      Promise.all([
+        commands.get(this.keys.block(client)),
+        commands.hmget(this.keys.client(client), 'offences', 'offences_until', 'grace_until'),
+        commands.lrange(this.keys.refusals(client), 0, 9),
+        ...scopes.map(({ scope }) => commands.lrange(this.keys.violations(client, scope), 0, -1)),
+      ]),
+    )
+    const nowMs = this.now()
+    const [offences, offencesUntil, grace] = known
+    const violations = scopes.map(({ scope, windowMs }, i): [string, number[]] => [
+      scope,
+      (logs[i] ?? []).map(us => Math.floor(Number(us) / 1000)).filter(ms => ms > nowMs - windowMs),
+    ])
+    return {
+      client,
+      ...(block !== null && { block: parseBlock(block) }),
+      violations: Object.fromEntries(violations.filter(([, times]) => times.length > 0)),
+      refusals: refusals.map(text => JSON.parse(text) as Refusal),
+      offences: Number(offencesUntil ?? 0) / 1000 > nowMs ? Number(offences) : 0,
+      ...(Number(grace ?? 0) / 1000 > nowMs && { graceUntil: Math.floor(Number(grace) / 1000) }),
+    }
+  }
+
+  async block({ client, reason, by, durationMs }: NewBlock): Promise<Block> {
+    const keys = [this.keys.block(client), this.keys.client(client)]
+    const reply = await this.within(
+      evaluate(this.connection.commands, blockScript, keys, [client, reason, by, durationMs]),
+    )
+    const block = parseBlock(String(reply))
+    await this.within(this.connection.commands.zadd(this.keys.blocks, block.until, client))
+    this.known.forget(client)
+    return block
+  }
+
+  async unblock(
+    client: string,
+    { keepCounters = false, grace }: UnblockOptions,
+    policies: readonly CompiledPolicy[],
+  ): Promise<UnblockResult> {
+    const scopes = scopesOf(policies).map(({ scope }) => this.keys.violations(client, scope))
+    const counters = keepCounters
+      ? []
+      : policies.flatMap(({ id, limits }) => limits.map(({ counter }) => ({ id, counter })))
+    const keys = [
+      this.keys.block(client),
+      this.keys.client(client),
+      ...scopes,
+      ...counters.map(({ counter }) => this.keys.counter(client, counter)),
+    ]
+    const graceMs = grace === undefined ? 0 : (parseDuration(grace) as number)
+    const [lifted, violations, ...cleared] = await this.within(
+      evaluate(this.connection.commands, unblockScript, keys, [graceMs, scopes.length]),
+    )
+    await this.within(this.connection.commands.zrem(this.keys.blocks, client))
+    this.known.forget(client)
+    const block = typeof lifted === 'string' ? parseBlock(lifted) : undefined
+    return {
+      client,
+      wasBlocked: block !== undefined,
+      ...(block && { block }),
+      violations: Number(violations),
+      counters: [...new Set(counters.filter((_, i) => Number(cleared[i]) > 0).map(({ id }) => id))],
+    }
+  }
+
+  async blocks(): Promise<Block[]> {
+    const { commands, isCluster } = this.connection
+    const clients = await this.within(commands.zrangebyscore(this.keys.blocks, this.now(), '+inf'))
+    const keys = clients.map(client => this.keys.block(client))
+    const found: (string | null)[] = []
+    for (let i = 0; i < keys.length; i += 500) {
+      const some = keys.slice(i, i + 500)
+      found.push(
+        ...(await this.within(isCluster ? Promise.all(some.map(key => commands.get(key))) : commands.mget(some))),
+      )
+    }
+    // The index is a hint: what it names and is not blocked any more leaves it.
+    const stale = clients.filter((_, i) => found[i] === null)
+    if (stale.length > 0) void commands.zrem(this.keys.blocks, ...stale).catch(() => {})
+    return found.filter(text => text !== null).map(parseBlock)
+  }
+
+  async close(): Promise<void> {
+    await this.aftermath.flush()
+  }
+
+  private get redirect() {
+    return this.connection.isCluster ? this.connection.commands : undefined
+  }
+
+  private askable(client: string): RedisNode | undefined {
+    const node = this.connection.nodeOf(client)
+    return node?.askable ? node : undefined
+  }
+
+  private down(client: string) {
+    return unavailable(`Redis is not asked: ${this.connection.nodeOf(client)?.detail ?? this.connection.health.detail}`)
+  }
+
+  private batcher(node: RedisNode): Batcher {
+    let batcher = this.batchers.get(node)
+    if (!batcher) {
+      batcher = new Batcher(node, this.keys, this.deadlineMs, this.redirect)
+      this.batchers.set(node, batcher)
+    }
+    return batcher
+  }
+
+  /** What an answer teaches this process, and what of it is written down for people. */
+  private heard({ client, policy, route }: Check, verdict: Verdict, generation: number): Verdict {
+    const { block, outcome, limits, at } = verdict
+    if (block) {
+      if (this.known.learn(client, block, at, generation)) this.aftermath.blocked(block)
+    } else this.known.unlearn(client)
+    if (outcome === 'limited') {
+      const refused = policy.limits[limits.findIndex(({ retryAfterMs }) => retryAfterMs !== 0)]
+      this.aftermath.refused(client, { at, policy: policy.id, route, limit: refused ? describeLimit(refused) : '' })
+    }
+    return verdict
+  }
+
+  private async write({ refusals, blocks }: Gathered): Promise<void> {
+    const { commands } = this.connection
+    const writes: Promise<unknown>[] = []
+    if (blocks.length > 0)
+      writes.push(commands.zadd(this.keys.blocks, ...blocks.flatMap(({ until, client }) => [until, client])))
+    for (const [client, list] of refusals) {
+      const key = this.keys.refusals(client)
+      writes.push(
+        commands.lpush(key, ...list.map(refusal => JSON.stringify(refusal))),
+        commands.ltrim(key, 0, 9),
+        commands.pexpire(key, REFUSALS_TTL_MS),
+      )
+    }
+    await Promise.all(writes)
+  }
+
+  private within<T>(answer: Promise<T>): Promise<T> {
+    return withTimeout(answer, OPERATOR_MS)
+  }
+}
+
+/** An answer, or ERR_UNAVAILABLE when it fails or takes longer. */
+export async function withTimeout<T>(answer: Promise<T>, ms: number): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(unavailable(`no answer from Redis within ${ms} ms`)), ms)
+  })
+  try {
+    return await Promise.race([answer, late])
+  } catch (error) {
+    throw unavailable((error as Error).message)
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+const parseBlock = (text: string): Block => blockSchema.parse(JSON.parse(text))
+
+/** The violation logs that the policies in force keep, the shared one first. */
+function scopesOf(policies: readonly CompiledPolicy[]): { scope: string; windowMs: number }[] {
+  const windows = new Map<string, number>([['', 7 * 86_400_000]])
+  for (const { penalty } of policies) if (penalty) windows.set(penalty.scope, penalty.windowMs)
+  return [...windows].map(([scope, windowMs]) => ({ scope, windowMs }))
+}
