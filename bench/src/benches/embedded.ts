@@ -1,0 +1,126 @@
+import {
+  type Bench,
+  type Context,
+  cores,
+  fixed,
+  type Goal,
+  goalOf,
+  interleave,
+  inWorker,
+  median,
+  ratios,
+  type Section,
+  spread,
+  type Table,
+  thousands,
+  whole,
+} from '../harness.ts'
+import type { Args, Calls, Contender } from '../workers/embedded.ts'
+
+interface Measured {
+  readonly perSecond: number
+  readonly cpu: number
+}
+
+const PEERS: readonly Contender[] = ['express-rate-limit', 'rate-limiter-flexible']
+const MIDDLEWARE_PEERS: readonly Contender[] = ["express-rate-limit's middleware", "rate-limiter-flexible's middleware"]
+const HIGH = 100_000
+
+interface Scene {
+  readonly title: string
+  readonly contenders: readonly Contender[]
+  readonly peers: readonly Contender[]
+  readonly clients: number
+  readonly limit: number
+  /** Held to the goal. */
+  readonly held: readonly Contender[]
+}
+
+const scenes: readonly Scene[] = [
+  ...[1, 1000, 100_000].map(
+    (clients): Scene => ({
+      title: `Allowed, ${whole(clients)} client${clients === 1 ? '' : 's'}`,
+      contenders: ['ours', 'our store', ...PEERS],
+      peers: PEERS,
+      clients,
+      limit: HIGH,
+      held: ['ours', 'our store'],
+    }),
+  ),
+  {
+    title: 'Refused, 1,000 clients',
+    contenders: ['ours', 'ours, never blocking', 'our store', ...PEERS],
+    peers: PEERS,
+    clients: 1000,
+    limit: 1,
+    held: ['ours', 'our store'],
+  },
+  {
+    title: 'The whole middleware with its headers, no HTTP, allowed, 1,000 clients',
+    contenders: ['our middleware', ...MIDDLEWARE_PEERS],
+    peers: MIDDLEWARE_PEERS,
+    clients: 1000,
+    limit: HIGH,
+    held: ['our middleware'],
+  },
+]
+
+async function measure(args: Args, seconds: number): Promise<Measured> {
+  return inWorker<Calls, Measured>('embedded', args, async worker => {
+    const warm = 60_000
+    // Everything is compiled and every client known before it counts.
+    await worker.call('run', Math.max(warm, args.clients * 3))
+    const trial = await worker.call('run', warm)
+    const count = Math.round((warm / trial.seconds) * seconds)
+    const cost = await worker.call('run', count)
+    return { perSecond: count / cost.seconds, cpu: cost.cpuMicros / count }
+  })
+}
+
+async function play(scene: Scene, { quick, seed, log }: Context): Promise<{ table: Table; goals: Goal[] }> {
+  const { title, contenders, peers, clients, limit, held } = scene
+  const measured = await interleave(contenders, quick ? 3 : 7, contender =>
+    measure({ contender, clients, limit, seed }, quick ? 0.2 : 0.6),
+  )
+  const speed = (contender: Contender) => measured[contender].map(({ perSecond }) => perSecond)
+  const fastest = [...peers].sort((a, b) => median(speed(b)) - median(speed(a)))[0] as Contender
+  const rows = contenders.map(contender => [
+    contender,
+    spread(speed(contender), thousands),
+    spread(
+      measured[contender].map(({ cpu }) => cpu),
+      fixed(2),
+    ),
+    spread(ratios(speed(contender), speed(fastest)), fixed(2)),
+  ])
+  const goals = held.map(contender =>
+    goalOf(
+      `${title}: checks a second of ${contender} against ${fastest}`,
+      'at least',
+      1,
+      ratios(speed(contender), speed(fastest)),
+    ),
+  )
+  log(`  ${title}: ${rows.map(([name, , , ratio]) => `${name} ${ratio}×`).join('; ')}`)
+  return { table: { title, columns: ['', 'checks/s', 'CPU µs a check', `× ${fastest}`], rows }, goals }
+}
+
+async function run(context: Context): Promise<Section> {
+  const played = []
+  for (const scene of scenes) played.push(await play(scene, context))
+  return {
+    tables: played.map(({ table }) => table),
+    goals: played.flatMap(({ goals }) => goals),
+    notes: [
+      '**ours** is `bouncer.check(request)` with everything on: address from the socket and headers, the matching one of two policies, lists, sliding window (an exact log), violations and blocks, statistics for `/metrics` and the live view, and a Decision that can be refunded.',
+      '**our store** is the embedded store alone, given client and policy: block, exact log, violation, penalty, bounded memory. This is the part that compares with what the peers do here.',
+      "**express-rate-limit** is `await store.increment(key)` of its MemoryStore, as its middleware calls it: a counter in a fixed window. Finding the key, comparing with the limit and headers are its middleware's work and are not in this figure.",
+      '**rate-limiter-flexible** is `await limiter.consume(key)` of RateLimiterMemory, a counter in a fixed window, with its comparison; a refusal is a rejected promise that is caught.',
+      "**The whole middleware** is what an application pays: each one's own middleware called with a request and a response that only record; express-rate-limit with `draft-8` and legacy headers, rate-limiter-flexible with the middleware of its documentation.",
+      `One check under way at a time, in a fresh process a figure; what is answered at once is not awaited. Limit ${whole(HIGH)} a minute, so that all is allowed; refused: limit 1 a minute, where ours blocks the client at the fifth violation ("never blocking": penalty off). A lone client is another one every 10,000 checks.`,
+      `CPU is of the whole process, the garbage collector's threads included, which share ${cores} cores.`,
+    ],
+  }
+}
+
+export const embedded: Bench = { name: 'embedded', title: 'A decision in process (embedded store)', run }

@@ -1,0 +1,127 @@
+import {
+  type Bench,
+  type Context,
+  fixed,
+  type Goal,
+  goalOf,
+  interleave,
+  ratios,
+  type Section,
+  spread,
+  type Table,
+  Worker,
+  whole,
+} from '../harness.ts'
+import { Load } from '../load.ts'
+import type { Args, Calls, Contender } from '../workers/http-embedded.ts'
+
+const CONNECTIONS = 32
+const PATH = '/api/data'
+const HIGH = 100_000
+const BARE = 'bare Express'
+
+/** Server CPU of one slice of load. */
+interface Slice {
+  /** µs a request. */
+  readonly cpu: number
+  readonly perSecond: number
+}
+
+interface Served {
+  readonly worker: Worker<Calls>
+  readonly load: Load
+}
+
+async function serve(args: Args): Promise<Served> {
+  const worker = await Worker.start<Calls>('http-embedded', args)
+  return { worker, load: new Load(await worker.call('port'), CONNECTIONS) }
+}
+
+async function slice({ worker, load }: Served, count: number, status: number): Promise<Slice> {
+  const before = await worker.cpuMicros()
+  const { statuses, seconds } = await load.send(PATH, count)
+  const cpu = ((await worker.cpuMicros()) - before) / count
+  if (statuses[status] !== count) throw new Error(`not ${count} × ${status} but ${JSON.stringify(statuses)}`)
+  return { cpu, perSecond: count / seconds }
+}
+
+/** The same load on every contender in turn, many short rounds; each server lives through all of them. */
+async function compare(
+  title: string,
+  limited: readonly (readonly [Contender, number, number])[],
+  { quick, log }: Context,
+): Promise<{ table: Table; ratio: (contender: Contender) => number[] }> {
+  const count = quick ? 1500 : 4000
+  const servers = new Map<Contender, Served & { status: number }>()
+  try {
+    for (const [contender, limit, status] of limited) {
+      const served = await serve({ contender, limit })
+      servers.set(contender, { ...served, status })
+      // Warm, and with a low limit over it (ours: blocked) before anything is measured.
+      await served.load.send(PATH, quick ? 3000 : 12_000)
+    }
+    const names = limited.map(([contender]) => contender)
+    const slices = await interleave(names, quick ? 5 : 21, contender => {
+      const served = servers.get(contender) as Served & { status: number }
+      return slice(served, count, served.status)
+    })
+    const cpu = (contender: Contender) => slices[contender].map(slice => slice.cpu)
+    const ratio = (contender: Contender) => ratios(cpu(contender), cpu(BARE))
+    const rows = names.map(contender => [
+      contender,
+      spread(cpu(contender), fixed(1)),
+      spread(ratio(contender), fixed(3)),
+      spread(
+        slices[contender].map(slice => slice.perSecond),
+        whole,
+      ),
+    ])
+    log(`  ${title}: ${rows.map(([name, , ratio]) => `${name} ${ratio}×`).join('; ')}`)
+    const columns = ['', 'server CPU µs a request', `× ${BARE}`, 'requests/s (for information)']
+    return { table: { title, columns, rows }, ratio }
+  } finally {
+    for (const { worker, load } of servers.values()) {
+      await load.close()
+      await worker.stop()
+    }
+  }
+}
+
+async function run(context: Context): Promise<Section> {
+  const allowed = await compare(
+    'Allowed requests',
+    [
+      [BARE, 0, 200],
+      ['ours', HIGH, 200],
+      ['express-rate-limit', HIGH, 200],
+      ['rate-limiter-flexible', HIGH, 200],
+    ],
+    context,
+  )
+  const flood = await compare(
+    'A flood that is refused (ours: from blocked clients), against bare Express answering it',
+    [
+      [BARE, 0, 200],
+      ['ours', 1, 429],
+      ['express-rate-limit', 1, 429],
+      ['rate-limiter-flexible', 1, 429],
+    ],
+    context,
+  )
+  const goals: Goal[] = [
+    goalOf('Server CPU a request against bare Express', 'at most', 1.12, allowed.ratio('ours')),
+    goalOf('The same, later goal', 'at most', 1.06, allowed.ratio('ours')),
+    goalOf('A flood from blocked clients, later goal', 'at most', 1.05, flood.ratio('ours')),
+  ]
+  return {
+    tables: [allowed.table, flood.table],
+    goals,
+    notes: [
+      `An Express 5 application with one JSON route, in a process of its own; ${CONNECTIONS} keep-alive connections from ${CONNECTIONS} loopback addresses, one request at a time on each. CPU is of the server's process alone. All servers live through all rounds; each round sends the same number of requests to each in turn, and its ratio is taken within the round.`,
+      'Ours: default policies with a high limit, sliding window, violations and blocks, statistics, all headers (X-RateLimit-* and the IETF pair). express-rate-limit: memory, `draft-8` and legacy headers. rate-limiter-flexible: RateLimiterMemory with the middleware and headers of its documentation.',
+      "The load generator shares the machine's cores, so requests a second say little; CPU a request is what a limiter costs.",
+    ],
+  }
+}
+
+export const httpEmbedded: Bench = { name: 'http-embedded', title: 'Behind Express (embedded store)', run }
