@@ -60,7 +60,7 @@ export class MemoryEventLog implements EventLog {
   }
 
   latest(limit: number): BouncerEvent[] {
-    return this.events.slice(-limit)
+    return this.events.slice(Math.max(0, this.events.length - limit))
   }
 
   subscribe(listener: Listener): () => void {
