@@ -55,9 +55,14 @@ export function parseWith<T extends z.ZodType>(
 /** The same change is tried again this often when others change the control state at the same time. */
 const ATTEMPTS = 5
 
+/** A change of the state it is given, the event that tells of it, and what the operator is answered. */
+type Make<T> = (state: ControlState) => { change: Change; event: NewEvent; result: T }
+
 /** All that an operator can do, over any store and ledger. */
 export class Operator implements ControlPlane {
   private readonly options: OperatorOptions
+  /** Changes of one process wait for each other: only those of others are worth another attempt. */
+  private lastChange: Promise<unknown> = Promise.resolve()
 
   constructor(options: OperatorOptions) {
     this.options = options
@@ -217,10 +222,13 @@ export class Operator implements ControlPlane {
   }
 
   /** Makes a change from the state it sees, proves that the rules still compile, and writes it if nobody was faster. */
-  private async change<T>(
-    _actor: Actor,
-    make: (state: ControlState) => { change: Change; event: NewEvent; result: T },
-  ): Promise<T> {
+  private change<T>(_actor: Actor, make: Make<T>): Promise<T> {
+    const turn = this.lastChange.then(() => this.attempt(make))
+    this.lastChange = turn.catch(() => {})
+    return turn
+  }
+
+  private async attempt<T>(make: Make<T>): Promise<T> {
     const { ledger, defaults } = this.options
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       const state = await ledger.load()
