@@ -568,13 +568,26 @@ describe('totals and frames', () => {
 
 describe('a decision', () => {
   test('gives its own units back, once', async () => {
-    const { bouncer, send } = open({ policies: [policy(9)] })
+    const { bouncer, send } = open({ policies: [policy(9, { algorithm: 'token_bucket' })] })
     const decision = await send({ cost: 4 })
+    await send({ cost: 2 })
     const copy = JSON.parse(JSON.stringify(decision)) as Decision
     expect(await bouncer.refund(copy)).toBe(0)
     expect(await bouncer.refund(decision)).toBe(4)
     expect(await bouncer.refund(decision)).toBe(0)
-    expect((await send()).remaining).toBe(8)
+    expect((await send()).remaining).toBe(6)
+  })
+
+  test('tells the longest wait when several limits refuse, not the one with the least left', async () => {
+    const limits = [
+      { limit: 4, window: '1s' },
+      { limit: 5, window: '1h' },
+    ]
+    const { send } = open({ policies: [{ id: 'api', limits }] })
+    await send({ cost: 3 })
+    const refused = await send({ cost: 3 })
+    expect(refused.limits.map(({ remaining }) => remaining)).toEqual([1, 2])
+    expect(refused).toMatchObject({ outcome: 'limited', limit: 5, remaining: 2, retryAfterMs: 3_600_001 })
   })
 
   test('that refused has nothing to give back, and its violation stays', async () => {
