@@ -44,7 +44,9 @@ type Asked = Pick<Check, 'client' | 'policy' | 'cost'>
 const named = ({ id }: CompiledPolicy) => (id === '-' ? {} : { policy: id })
 
 /** A store's verdict as a decision. */
-export function fromVerdict({ client, policy, cost }: Asked, verdict: Verdict, shadow?: Decision['shadow']): Decision {
+export function fromVerdict(asked: Asked, verdict: Verdict, shadow?: Decision['shadow']): Decision {
+  if (verdict.outcome === 'allowed' && asked.policy.limits.length > 0 && !shadow) return allowed(asked, verdict)
+  const { client, policy, cost } = asked
   const { at, limits, block, violations, receipt } = verdict
   const bound = binding(limits)
   const blockedForMs = block ? Math.max(0, block.until - at) : 0
@@ -85,6 +87,25 @@ export function fromVerdict({ client, policy, cost }: Asked, verdict: Verdict, s
     ...left,
     ...(wait !== undefined && { retryAfterMs: Math.max(wait, blockedForMs) }),
   }
+}
+
+/** Nearly every decision: one literal, because spreading costs more than deciding. */
+function allowed({ client, policy, cost }: Asked, { at, limits, receipt }: Verdict): Decision {
+  const { limit, remaining, resetAfterMs } = binding(limits) as LimitVerdict
+  const made: Made = {
+    outcome: 'allowed',
+    reason: 'limit',
+    client,
+    policy: policy.id,
+    at,
+    cost,
+    limits,
+    limit,
+    remaining,
+    resetAfterMs,
+    [INTERNAL]: { policy, receipt },
+  }
+  return made
 }
 
 /** A decision that no counter had a part in. */

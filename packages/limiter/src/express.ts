@@ -64,7 +64,9 @@ export function expressMiddleware<Req extends IncomingMessage>(decider: Decider,
   const hooked = skip !== undefined || cost !== undefined || client !== undefined
 
   function decide(req: Request): Answer<Decision> {
-    const path = parseUrl.original(req)?.pathname ?? '/'
+    // Where nothing has been mounted, Express has parsed this very url already; parseurl keeps it with the request.
+    const parse = req.originalUrl === req.url ? parseUrl : parseUrl.original
+    const path = parse(req)?.pathname ?? '/'
     const request = { peer: req, method: req.method ?? 'GET', path }
     if (!hooked) return decider.check(request)
     const asked = req as unknown as Req

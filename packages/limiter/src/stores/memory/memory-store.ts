@@ -1,8 +1,10 @@
+import type { Limit } from '../../algorithms/index.ts'
 import type { Block, UnblockOptions, UnblockResult } from '../../contracts/index.ts'
 import { formatDuration, parseDuration } from '../../contracts/index.ts'
 import { type CompiledPolicy, describeLimit, type Penalty } from '../../policies/table.ts'
 import type { Check, ClientRecord, NewBlock, Receipt, Refusal, Store, StoreHealth, Verdict } from '../store.ts'
-import { type Counters, charge, measure } from './decide.ts'
+import { Counters } from './counters.ts'
+import { decide, measure } from './decide.ts'
 import { BLOCKED, COLD, HOT, Node, type Tier, Tiers } from './tiers.ts'
 
 const KEPT_REFUSALS = 10
@@ -17,7 +19,7 @@ const within = ({ windowUs, times }: Violations, now: number) => times.filter(ti
 
 class Client extends Node {
   readonly id: string
-  readonly counters: Counters = new Map()
+  readonly counters = new Counters()
   /** By Penalty.scope. */
   violations: Map<string, Violations> | undefined
   refusals: Refusal[] | undefined
@@ -36,7 +38,10 @@ class Client extends Node {
 }
 
 /** Microseconds since the epoch that never run backwards, whatever is done to the machine's clock. */
-export const monotonicMicros = (): number => Math.floor((performance.timeOrigin + performance.now()) * 1000)
+export const monotonicMicros = (): number => Math.floor((timeOrigin + performance.now()) * 1000)
+
+// Reading it is a checked getter; it never changes.
+const { timeOrigin } = performance
 
 export interface MemoryStoreOptions {
   /** At most so many clients are remembered. Default 100,000. */
@@ -81,16 +86,18 @@ export class MemoryStore implements Store {
       const block = this.blockOf(client, at)
       if (block) return { outcome: 'blocked', at, limits: [], block }
     }
-    const stamps = charge(policy, client.counters, now, cost)
-    const limits = measure(policy, client.counters, now, cost, stamps !== undefined)
-    for (const { forgetAfterUs } of policy.limits) client.idleAt = Math.max(client.idleAt, now + forgetAfterUs)
+    const { limits, stamps } = decide(policy, client.counters, now, cost)
+    for (let i = 0; i < policy.limits.length; i++) {
+      const { forgetAfterUs } = policy.limits[i] as Limit
+      if (client.idleAt < now + forgetAfterUs) client.idleAt = now + forgetAfterUs
+    }
     if (stamps) {
       this.touch(client, limits.some(({ remaining, limit }) => remaining * 2 <= limit) ? HOT : COLD)
       return { outcome: 'allowed', at, limits, receipt: { client: id, policy, cost, stamps } }
     }
     this.touch(client, HOT)
     if (policy.shadow) return { outcome: 'limited', at, limits }
-    const refused = policy.limits.find((_, i) => limits[i]?.retryAfterMs !== 0) as CompiledPolicy['limits'][number]
+    const refused = policy.limits.find((_, i) => limits[i]?.retryAfterMs !== 0) as Limit
     this.remember(client, { at, policy: policy.id, route, limit: describeLimit(refused) })
     if (!policy.penalty || !penalise || cost > policy.maxCost || client.graceUntil > now)
       return { outcome: 'limited', at, limits }
@@ -102,7 +109,7 @@ export class MemoryStore implements Store {
     const at = Math.floor(now / 1000)
     const client = this.clients.get(id)
     const block = client && !policy.shadow ? this.blockOf(client, at) : undefined
-    const limits = measure(policy, client?.counters ?? new Map(), now, cost, false)
+    const limits = measure(policy, client?.counters ?? new Counters(), now, cost)
     const outcome = block ? 'blocked' : limits.every(({ retryAfterMs }) => retryAfterMs === 0) ? 'allowed' : 'limited'
     return { outcome, at, limits, ...(block && { block }) }
   }
@@ -153,7 +160,7 @@ export class MemoryStore implements Store {
     const violations = [...(client?.violations?.values() ?? [])].flatMap(kept => within(kept, now)).length
     const counters = keepCounters
       ? []
-      : [...(client?.counters.keys() ?? [])].map(counter => counter.split(':')[1] as string)
+      : (client?.counters.names() ?? []).map(counter => counter.split(':')[1] as string)
     const graceMs = grace === undefined ? 0 : (parseDuration(grace) as number)
     if (client || graceMs > 0) {
       const forgiven = client ?? this.admit(id, now)

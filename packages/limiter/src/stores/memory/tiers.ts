@@ -17,8 +17,10 @@ export class Tiers<T extends Node> {
 
   /** Puts a node last in a tier's order: used just now. */
   place(node: T, tier: Tier): void {
-    this.remove(node)
     const end = this.ends[tier]
+    if (node.newer === end) return
+    node.older.newer = node.newer
+    node.newer.older = node.older
     node.tier = tier
     node.older = end.older
     node.newer = end
