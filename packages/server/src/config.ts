@@ -40,8 +40,8 @@ const oneOf = <const T extends string>(words: readonly T[]) =>
   z.string().transform((text, ctx): T => {
     if ((words as readonly string[]).includes(text)) return text as T
     const meant = guess(text, words)
-    const known = meant ? `did you mean ${meant}?` : `use one of: ${words.join(', ')}`
-    ctx.addIssue({ code: 'custom', message: `"${text.slice(0, 100)}" is unknown, ${known}` })
+    const known = meant ? `did you mean "${meant}"?` : `known: ${words.join(', ')}`
+    ctx.addIssue({ code: 'custom', message: `"${text.slice(0, 100)}" is unknown (${known})` })
     return z.NEVER
   })
 

@@ -52,6 +52,7 @@ function tell(error: unknown): Told | undefined {
     expose?: boolean
   }
   if (typeof status !== 'number' || status < 400 || status > 499) return undefined
+  if (error instanceof URIError) return { status, detail: 'The path has a %-escape that does not decode' }
   if (type === 'entity.parse.failed') return { status, detail: `The body is not JSON: ${message}` }
   if (type === 'entity.too.large') return { status, detail: 'The body is too large' }
   return { status, detail: expose ? message : (STATUS_CODES[status] as string) }
