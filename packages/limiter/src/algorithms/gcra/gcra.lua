@@ -1,47 +1,61 @@
--- gcra in a STRING: the theoretical arrival time, µs. Mirrors gcra.ts, number for number.
+-- gcra in a STRING: "tat part", the theoretical arrival time as whole µs and the fraction beyond. Mirrors gcra.ts, number
+-- for number.
 local M = {}
-local EPSILON = 0.5
+local SLACK = 1e-12
 
--- Never more than the capacity is owed: it may have been lowered, or Redis' clock set back.
-local function debt(state, now, l)
-  return math.min(math.max(0, state.tat - now), l.capacity * l.window / l.limit)
-end
-
-function M.load(key, now, l)
-  return { key = key, tat = tonumber(redis.call('GET', key) or now) }
-end
-
-function M.available(state, now, l)
-  local step = l.window / l.limit
-  local room = l.capacity * step - debt(state, now, l) + EPSILON
-  return math.min(l.capacity, math.max(0, math.floor(room / step)))
+local function owe(state, now, us)
+  local whole = math.floor(us)
+  state.tat = now + whole
+  state.part = us - whole
 end
 
 local function save(state, now)
-  local ttl = math.ceil((state.tat - now) / 1000) + 1
-  if ttl > 1 then redis.call('SET', state.key, string.format('%.17g', state.tat), 'PX', ttl) end
+  local owed = state.tat - now + state.part
+  local ttl = math.ceil(owed / 1000) + 1
+  if owed > 0 then redis.call('SET', state.key, string.format('%.0f %.17g', state.tat, state.part), 'PX', ttl)
+  else redis.call('DEL', state.key) end
+end
+
+-- A lowered limit or burst (or a clock set back) clamps what was owed, for good.
+local function debt(state, now, l)
+  local most = l.capacity * (l.window / l.limit)
+  local owed = state.tat - now + state.part
+  if owed > most then
+    owe(state, now, most)
+    save(state, now)
+  end
+  return math.min(most, math.max(0, owed))
+end
+
+function M.load(key, now, l)
+  local stored = redis.call('GET', key)
+  if not stored then return { key = key, tat = now, part = 0 } end
+  local tat, part = string.match(stored, '^(%S+) (%S+)$')
+  return { key = key, tat = tonumber(tat), part = tonumber(part) }
+end
+
+function M.available(state, now, l)
+  return math.max(0, math.floor(l.capacity * (1 + SLACK) - debt(state, now, l) / (l.window / l.limit)))
 end
 
 function M.take(state, now, l, cost)
-  state.tat = now + debt(state, now, l) + cost * (l.window / l.limit)
+  owe(state, now, debt(state, now, l) + cost * (l.window / l.limit))
   save(state, now)
 end
 
 function M.refund(key, now, l, cost)
   if redis.call('EXISTS', key) == 0 then return 0 end
   local state = M.load(key, now, l)
-  local step = l.window / l.limit
   local owed = debt(state, now, l)
-  local back = math.min(owed, cost * step)
-  state.tat = now + owed - back
-  if state.tat > now then save(state, now) else redis.call('DEL', key) end
-  return math.floor(back / step + 0.5)
+  local back = math.min(owed, cost * (l.window / l.limit))
+  owe(state, now, owed - back)
+  save(state, now)
+  return math.floor(back / (l.window / l.limit) + 0.5)
 end
 
 function M.wait(state, now, l, cost)
-  local wait = debt(state, now, l) - (l.capacity - cost) * (l.window / l.limit)
-  if wait <= EPSILON then return 0 end
-  return math.ceil(wait)
+  local may = (l.capacity * (1 + SLACK / 2) - cost) * (l.window / l.limit)
+  return math.max(0, math.ceil(debt(state, now, l) - may))
 end
 
 return M

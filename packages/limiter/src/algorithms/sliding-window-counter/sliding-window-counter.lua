@@ -1,6 +1,6 @@
 -- sliding_window_counter in a STRING: "start current previous". Mirrors sliding-window-counter.ts, number for number.
 local M = {}
-local EPSILON = 1e-9
+local SLACK = 1e-12
 
 function M.load(key, now, l)
   local start = math.floor(now / l.window) * l.window
@@ -20,7 +20,7 @@ end
 
 function M.available(state, now, l)
   local estimate = state.current + state.previous * (l.window - (now - state.start)) / l.window
-  return math.max(0, math.floor(l.limit - estimate + EPSILON))
+  return math.max(0, math.floor(l.limit * (1 + SLACK) - estimate))
 end
 
 local function save(state, now, l)
@@ -45,7 +45,7 @@ function M.refund(key, now, l, cost, stamp)
 end
 
 local function fallsTo(weight, room, window)
-  return math.ceil(window * (1 - room / weight))
+  return math.ceil(window * (weight - room) / weight)
 end
 
 function M.wait(state, now, l, cost)

@@ -33,6 +33,7 @@ function M.take(state, now, l, cost, nowText)
 end
 
 function M.refund(key, now, l, cost, stamp)
+  M.load(key, now, l) -- drops what has expired: that came back by itself
   return redis.call('LREM', key, -cost, string.format('%.0f', stamp))
 end
 

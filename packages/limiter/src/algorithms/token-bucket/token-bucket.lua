@@ -1,6 +1,6 @@
 -- token_bucket in a HASH: tokens, last_refill (µs). Mirrors token-bucket.ts, number for number.
 local M = {}
-local EPSILON = 1e-9
+local SLACK = 1e-12
 
 local function tokensAt(state, now, l)
   return math.min(l.capacity, state.tokens + math.max(0, now - state.last) * l.limit / l.window)
@@ -19,13 +19,12 @@ function M.load(key, now, l)
 end
 
 function M.available(state, now, l)
-  return math.floor(tokensAt(state, now, l) + EPSILON)
+  return math.floor(tokensAt(state, now, l) + l.capacity * SLACK)
 end
 
 function M.wait(state, now, l, cost)
-  local missing = cost - tokensAt(state, now, l)
-  if missing <= EPSILON then return 0 end
-  return math.ceil(missing * l.window / l.limit)
+  local missing = cost - l.capacity * (SLACK / 2) - tokensAt(state, now, l)
+  return math.max(0, math.ceil(missing * l.window / l.limit))
 end
 
 local function save(state, now, l)

@@ -71,7 +71,8 @@ local function has(flags, flag) return flags % (2 * flag) >= flag end
 
 local function refuse(out, tag, p, cost, flags, waits)
   local violations, block = -1, nil
-  if p.threshold > 0 and cost <= p.maxCost and has(flags, PENALISE) and not has(flags, PEEK) then
+  if p.threshold > 0 and cost <= p.maxCost and has(flags, PENALISE) and not has(flags, SHADOW)
+    and not has(flags, PEEK) then
     violations, block = violate(tag, p)
   end
   out[#out + 1] = block and 2 or 1

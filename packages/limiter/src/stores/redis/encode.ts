@@ -2,7 +2,7 @@ import type { Limit } from '../../algorithms/index.ts'
 import type { AlgorithmId, Block, LimitVerdict } from '../../contracts/index.ts'
 import { formatDuration } from '../../contracts/index.ts'
 import type { CompiledPolicy } from '../../policies/table.ts'
-import type { Check, Verdict } from '../store.ts'
+import type { Check, Receipt, Verdict } from '../store.ts'
 import type { Keys } from './keys.ts'
 
 /** How check.lua is asked and what it answers; its header names the same fields. */
@@ -77,12 +77,22 @@ export function encodeBatch(checks: readonly Flagged[], keys: Keys, deadlineUs: 
   return { blockKeys, algorithms, args: [deadlineUs, keys.prefix, policies.size, ...described, ...runs] }
 }
 
+/** KEYS and ARGV of refund.lua. */
+export function refundArgs({ client, policy, cost, stamps }: Receipt, keys: Keys, deadlineUs: number) {
+  const { algorithm, limits } = policy
+  const numbers = limits.flatMap(({ limit, capacity, windowUs }, i) => [limit, capacity, windowUs, stamps[i] as number])
+  return {
+    keys: limits.map(({ counter }) => keys.counter(client, counter)),
+    args: [deadlineUs, algorithm.id, cost, ...numbers],
+  }
+}
+
 const toMs = (us: number) => Math.ceil(us / 1000)
 
 /** The refund's stamp, from what the answer says: see the algorithms' `take`. */
 function stampOf({ algorithm }: CompiledPolicy, { windowUs }: Limit, now: number, resetUs: number): number {
   if (algorithm.id === 'sliding_window_counter') return Math.floor(now / windowUs) * windowUs
-  return algorithm.id === 'fixed_window' ? now + resetUs - windowUs : now
+  return algorithm.id === 'fixed_window' && resetUs > 0 ? now + resetUs - windowUs : now
 }
 
 /** The answers to a batch, in order; what failed alone is an Error. */

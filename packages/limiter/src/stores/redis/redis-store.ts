@@ -8,12 +8,13 @@ import {
 import { type CompiledPolicy, describeLimit } from '../../policies/table.ts'
 import type { Answer, Check, ClientRecord, NewBlock, Receipt, Refusal, Store, StoreHealth, Verdict } from '../store.ts'
 import { Aftermath, type Gathered } from './aftermath.ts'
-import { Batcher, evaluate, unavailable } from './batcher.ts'
+import { Batcher, type Clock, evaluate, unavailable } from './batcher.ts'
 import type { Connection } from './connection.ts'
+import { refundArgs } from './encode.ts'
 import type { Keys } from './keys.ts'
 import { KnownBlocks } from './known-blocks.ts'
 import type { RedisNode } from './node.ts'
-import { composeScript, loadScript } from './scripts.ts'
+import { composeScript, loadScript, onShiftedClock, type Script } from './scripts.ts'
 
 const blockScript = loadScript('block')
 const unblockScript = loadScript('unblock')
@@ -30,10 +31,13 @@ export class RedisStore implements Store {
   private readonly connection: Connection
   private readonly keys: Keys
   private readonly deadlineMs: number
+  private readonly clock: Clock
   private readonly batchers = new WeakMap<RedisNode, Batcher>()
   private readonly aftermath = new Aftermath(gathered => this.write(gathered))
 
-  constructor(connection: Connection, keys: Keys, deadlineMs: number) {
+  /** `clock`: the tests' way to turn the store's time. */
+  constructor(connection: Connection, keys: Keys, deadlineMs: number, clock: Clock = { shiftUs: 0 }) {
+    this.clock = clock
     this.connection = connection
     this.keys = keys
     this.deadlineMs = deadlineMs
@@ -41,7 +45,7 @@ export class RedisStore implements Store {
   }
 
   now(): number {
-    return Math.floor((this.connection.nodes[0]?.nowUs() ?? Date.now() * 1000) / 1000)
+    return Math.floor(((this.connection.nodes[0]?.nowUs() ?? Date.now() * 1000) + this.clock.shiftUs) / 1000)
   }
 
   health(): StoreHealth {
@@ -66,28 +70,20 @@ export class RedisStore implements Store {
     return node ? this.batcher(node).add({ ...check, peek: true } as Check) : Promise.reject(this.down(check.client))
   }
 
-  async refund({ client, policy, cost, stamps }: Receipt): Promise<number> {
-    const node = this.askable(client)
+  async refund(receipt: Receipt): Promise<number> {
+    const node = this.askable(receipt.client)
     if (!node) return 0
-    const { algorithm, limits } = policy
-    const keys = limits.map(({ counter }) => this.keys.counter(client, counter))
-    const numbers = limits.flatMap(({ limit, capacity, windowUs }, i) => [
-      limit,
-      capacity,
-      windowUs,
-      stamps[i] as number,
-    ])
-    const fence = node.toRedisUs(performance.now() + this.deadlineMs)
-    const args = [fence, algorithm.id, cost, ...numbers]
-    const reply = await this.within(
-      evaluate(node.redis, composeScript('refund', [algorithm.id]), keys, args, this.redirect),
-    )
+    const fence = node.toRedisUs(performance.now() + this.deadlineMs) + this.clock.shiftUs
+    const { keys, args } = refundArgs(receipt, this.keys, fence)
+    const refund = this.timed(composeScript('refund', [receipt.policy.algorithm.id]))
+    const reply = await this.within(evaluate(node.redis, refund, keys, args, this.redirect))
     return reply[0] === -1 ? 0 : (reply[1] as number)
   }
 
   async client(client: string, policies: readonly CompiledPolicy[]): Promise<ClientRecord> {
     const scopes = scopesOf(policies)
     const { commands } = this.connection
+    await this.flush()
     const [block, known, refusals, ...logs] = await this.within(
       Promise.all([
         commands.get(this.keys.block(client)),
@@ -115,7 +111,7 @@ export class RedisStore implements Store {
   async block({ client, reason, by, durationMs }: NewBlock): Promise<Block> {
     const keys = [this.keys.block(client), this.keys.client(client)]
     const reply = await this.within(
-      evaluate(this.connection.commands, blockScript, keys, [client, reason, by, durationMs]),
+      evaluate(this.connection.commands, this.timed(blockScript), keys, [client, reason, by, durationMs]),
     )
     const block = parseBlock(String(reply))
     await this.within(this.connection.commands.zadd(this.keys.blocks, block.until, client))
@@ -140,7 +136,7 @@ export class RedisStore implements Store {
     ]
     const graceMs = grace === undefined ? 0 : (parseDuration(grace) as number)
     const [lifted, violations, ...cleared] = await this.within(
-      evaluate(this.connection.commands, unblockScript, keys, [graceMs, scopes.length]),
+      evaluate(this.connection.commands, this.timed(unblockScript), keys, [graceMs, scopes.length]),
     )
     await this.within(this.connection.commands.zrem(this.keys.blocks, client))
     this.known.forget(client)
@@ -171,8 +167,17 @@ export class RedisStore implements Store {
     return found.filter(text => text !== null).map(parseBlock)
   }
 
-  async close(): Promise<void> {
-    await this.aftermath.flush()
+  /** Writes down now what is written after the answers. */
+  flush(): Promise<void> {
+    return this.aftermath.flush()
+  }
+
+  close(): Promise<void> {
+    return this.flush()
+  }
+
+  private timed(script: Script): Script {
+    return this.clock.shiftUs === 0 ? script : onShiftedClock(script, this.clock.shiftUs)
   }
 
   private get redirect() {
@@ -191,7 +196,7 @@ export class RedisStore implements Store {
   private batcher(node: RedisNode): Batcher {
     let batcher = this.batchers.get(node)
     if (!batcher) {
-      batcher = new Batcher(node, this.keys, this.deadlineMs, this.redirect)
+      batcher = new Batcher(node, this.keys, this.deadlineMs, this.redirect, this.clock)
       this.batchers.set(node, batcher)
     }
     return batcher
@@ -203,7 +208,7 @@ export class RedisStore implements Store {
     if (block) {
       if (this.known.learn(client, block, at, generation)) this.aftermath.blocked(block)
     } else this.known.unlearn(client)
-    if (outcome === 'limited') {
+    if (outcome === 'limited' && !policy.shadow) {
       const refused = policy.limits[limits.findIndex(({ retryAfterMs }) => retryAfterMs !== 0)]
       this.aftermath.refused(client, { at, policy: policy.id, route, limit: refused ? describeLimit(refused) : '' })
     }

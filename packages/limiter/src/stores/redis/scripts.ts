@@ -33,3 +33,15 @@ export function composeScript(name: 'check' | 'refund', algorithms: Iterable<Alg
   }
   return made
 }
+
+/** The same script on a clock that runs ahead of Redis' own: the store's injectable clock. */
+export function onShiftedClock({ text }: Script, shiftUs: number): Script {
+  return script(`local server = redis
+local redis = { call = function(command, ...)
+  local reply = server.call(command, ...)
+  if command ~= 'TIME' then return reply end
+  local us = reply[1] * 1000000 + reply[2] + ${shiftUs}
+  return { math.floor(us / 1000000), us % 1000000 }
+end }
+${text}`)
+}

@@ -1,0 +1,114 @@
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+/** A port that nobody listens on just now. */
+export async function freePort(): Promise<number> {
+  const server = createServer()
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as { port: number }
+  await new Promise(resolve => server.close(resolve))
+  return port
+}
+
+/** Waits until `condition` holds; fails with what was waited for. */
+export async function until(what: string, condition: () => boolean | Promise<boolean>, ms = 15_000): Promise<void> {
+  const deadline = performance.now() + ms
+  while (!(await condition())) {
+    if (performance.now() > deadline) throw new Error(`still waiting after ${ms} ms: ${what}`)
+    await new Promise(resolve => setTimeout(resolve, 10))
+  }
+}
+
+/** A redis-server of the test's own, on a free port, that it may kill and freeze. */
+export class RedisServer {
+  readonly port: number
+  private readonly folder = mkdtempSync(join(tmpdir(), 'bouncer-redis-'))
+  private readonly args: readonly string[]
+  private process: ChildProcess | undefined
+
+  private constructor(port: number, args: readonly string[]) {
+    this.port = port
+    this.args = args
+  }
+
+  static async start(...args: string[]): Promise<RedisServer> {
+    const server = new RedisServer(await freePort(), args)
+    await server.start()
+    return server
+  }
+
+  /** Starts it (again), on the same port and folder. */
+  async start(): Promise<void> {
+    const base = ['--port', String(this.port), '--bind', '127.0.0.1', '--save', '', '--dir', this.folder]
+    const started = spawn('redis-server', [...base, ...this.args], { stdio: ['ignore', 'pipe', 'pipe'] })
+    this.process = started
+    let output = ''
+    started.stdout.on('data', chunk => {
+      output += chunk
+    })
+    await until(`redis-server on ${this.port}`, () => {
+      if (started.exitCode !== null) throw new Error(`redis-server ended: ${output}`)
+      return /Ready to accept connections|Running mode=sentinel/i.test(output)
+    })
+  }
+
+  freeze(): void {
+    this.process?.kill('SIGSTOP')
+  }
+
+  thaw(): void {
+    this.process?.kill('SIGCONT')
+  }
+
+  /** Ends it at once, as a crash would. */
+  async kill(): Promise<void> {
+    const { process: running } = this
+    this.process = undefined
+    if (!running || running.exitCode !== null) return
+    const ended = new Promise(resolve => running.once('exit', resolve))
+    running.kill('SIGKILL')
+    await ended
+  }
+
+  async stop(): Promise<void> {
+    await this.kill()
+    rmSync(this.folder, { recursive: true, force: true })
+  }
+}
+
+/** A Redis Cluster of `masters` nodes without replicas, all slots served. */
+export async function startCluster(
+  masters = 3,
+): Promise<{ nodes: RedisServer[]; endpoints: string[]; stop(): Promise<void> }> {
+  const nodes: RedisServer[] = []
+  for (let i = 0; i < masters; i++) {
+    const busPort = await freePort()
+    nodes.push(
+      await RedisServer.start(
+        '--cluster-enabled',
+        'yes',
+        '--cluster-port',
+        String(busPort),
+        '--cluster-node-timeout',
+        '2000',
+      ),
+    )
+  }
+  const endpoints = nodes.map(({ port }) => `127.0.0.1:${port}`)
+  const cli = (port: number, ...args: string[]) =>
+    execFileSync('redis-cli', ['-p', String(port), ...args], { encoding: 'utf8' })
+  execFileSync('redis-cli', ['--cluster', 'create', ...endpoints, '--cluster-yes'], { stdio: 'ignore' })
+  for (const { port } of nodes) {
+    await until(`the cluster at ${port}`, () => cli(port, 'cluster', 'info').includes('cluster_state:ok'))
+  }
+  return {
+    nodes,
+    endpoints,
+    stop: async () => {
+      for (const node of nodes) await node.stop()
+    },
+  }
+}
