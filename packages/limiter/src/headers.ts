@@ -43,6 +43,9 @@ function fieldsOf(policy: CompiledPolicy): Fields {
   return made
 }
 
+const stateOf = (name: string, { remaining, resetAfterMs }: Pick<LimitVerdict, 'remaining' | 'resetAfterMs'>) =>
+  `${name};r=${remaining};t=${seconds(resetAfterMs)}`
+
 /**
  * The headers that tell a client where it stands: X-RateLimit-* for the limit that binds (Reset in epoch seconds), and
  * RateLimit-Policy / RateLimit (draft-ietf-httpapi-ratelimit-headers-10, RFC 9651) for all limits of the policy.
@@ -65,12 +68,7 @@ export function rateLimitHeaders(
     if (style !== 'legacy') {
       const { names, policy: quota } = fieldsOf(policy)
       headers.push(['RateLimit-Policy', quota])
-      const state = (verdict: Pick<LimitVerdict, 'remaining' | 'resetAfterMs'>, i: number) =>
-        `${names[i]};r=${verdict.remaining};t=${seconds(verdict.resetAfterMs)}`
-      headers.push([
-        'RateLimit',
-        limits.length > 0 ? limits.map(state).join(', ') : names.map((_, i) => state(decision, i)).join(', '),
-      ])
+      headers.push(['RateLimit', names.map((name, i) => stateOf(name, limits[i] ?? decision)).join(', ')])
     }
   }
   if (outcome !== 'allowed' && decision.retryAfterMs !== undefined) {
