@@ -1,0 +1,147 @@
+import { execFile } from 'node:child_process'
+import { mkdtempSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { afterAll, describe, expect, it } from 'vitest'
+import { SETTINGS } from './config.ts'
+import { parsePolicies } from './policies-file.ts'
+import { freePort, ROOT, type Running, run, temporaryFolder } from './testing.ts'
+
+/*
+ * Runs the README as a newcomer would, from its own code blocks:
+ * - ```sh is run by bash; a ```text right below it is what it must print.
+ * - `npm ci` is left out (it has been run, or this test could not). `npm start` runs until the next one, or the end.
+ * - The ports 8000, 8900 and 3000 become free ones, and the home folder a fresh one; nothing else is changed.
+ * - In ```text, `…` stands for anything on its line, and for any number of lines where it is alone on one. Runs of blanks
+ *   are alike, since `uniq -c` indents differently from system to system.
+ */
+
+const README = readFileSync(join(ROOT, 'README.md'), 'utf8')
+
+interface Block {
+  readonly language: string
+  readonly text: string
+  /** Where it begins, to find what stands right below. */
+  readonly start: number
+  readonly end: number
+}
+
+const blocks: Block[] = [...README.matchAll(/^```(\w+)\n(.*?)^```\n/gms)].map(match => ({
+  language: match[1] as string,
+  text: match[2] as string,
+  start: match.index,
+  end: match.index + match[0].length,
+}))
+const shell = blocks.filter(({ language }) => language === 'sh')
+const outputOf = (block: Block) =>
+  blocks.find(({ language, start }) => language === 'text' && start === block.end)?.text
+
+const processes: Running[] = []
+
+/** As Ctrl-C in a terminal does: the whole group hears it. */
+async function stop(process: Running): Promise<void> {
+  const { pid, exitCode } = process.child
+  if (pid !== undefined && exitCode === null) globalThis.process.kill(-pid, 'SIGINT')
+  await process.exited
+}
+afterAll(() => Promise.all(processes.map(stop)))
+
+const blanks = (text: string) =>
+  text
+    .replace(/[ \t\r]+/g, ' ')
+    .replace(/^ | $/gm, '')
+    .trimEnd()
+
+function patternOf(expected: string): RegExp {
+  const lines = blanks(expected).split('\n')
+  const literally = (line: string) => line.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&').replaceAll('…', '.*')
+  return new RegExp(`^${lines.map(line => (line === '…' ? '(?:.*\\n)*?' : `${literally(line)}\\n`)).join('')}$`)
+}
+
+describe('the README', () => {
+  it('does what it prints', { timeout: 120_000 }, async () => {
+    const [port, admin, home] = [await freePort(), await freePort(), temporaryFolder()]
+    const env = { PORT: String(port), ADMIN_PORT: String(admin), HOME: home }
+    const move = (text: string) => text.replace(/\b8000\b/g, env.PORT).replace(/\b8900\b/g, env.ADMIN_PORT)
+    let server: Running | undefined
+    let assignments = ''
+    let compared = 0
+    for (const block of shell) {
+      const script = move(block.text.replace(/^npm ci && /, '')).trim()
+      if (script === 'npm test') continue
+      if (script.endsWith('npm start')) {
+        if (server) await stop(server)
+        server = run('bash', ['-c', script], env)
+        processes.push(server)
+        await server.printed('try next')
+        continue
+      }
+      // One shell for all, as far as it matters: variables that were set before.
+      const { stdout } = await promisify(execFile)('bash', ['-c', `set -e\n${assignments}${script}`], {
+        env: { PATH: process.env.PATH, HOME: home },
+      })
+      assignments += script
+        .split('\n')
+        .filter(line => /^[A-Z]+=/.test(line))
+        .map(line => `${line}\n`)
+        .join('')
+      const expected = outputOf(block)
+      if (expected === undefined) continue
+      compared++
+      expect(`${blanks(stdout)}\n`, script).toMatch(patternOf(expected))
+    }
+    expect(compared).toBe(blocks.filter(({ language }) => language === 'text').length)
+    expect(compared).toBeGreaterThan(5)
+  })
+
+  it('has a twelve-line example that limits', async () => {
+    const example = blocks.find(({ language }) => language === 'js')?.text as string
+    expect(example.split('\n').filter(line => line.trim() !== '')).toHaveLength(12)
+    const port = await freePort()
+    // A project beside this one, that has installed what the README says.
+    const folder = mkdtempSync(join(tmpdir(), 'api-bouncer-example-'))
+    symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
+    writeFileSync(join(folder, 'app.mjs'), example.replace('3000', String(port)))
+    const app = run(process.execPath, ['--import', 'tsx', '--conditions=@api-bouncer/source', 'app.mjs'], {}, folder)
+    processes.push(app)
+    const url = `http://127.0.0.1:${port}`
+    await expect
+      .poll(
+        () =>
+          fetch(url).then(
+            res => res.status,
+            () => 0,
+          ),
+        { timeout: 20_000 },
+      )
+      .toBe(200)
+    const first = await fetch(url)
+    expect(await first.json()).toEqual({ remaining: Number(first.headers.get('x-ratelimit-remaining')) })
+    const statuses: number[] = []
+    for (let i = 0; i < 6; i++) statuses.push((await fetch(`${url}/login`, { method: 'POST' })).status)
+    expect(statuses).toEqual([404, 404, 404, 404, 404, 429])
+  })
+
+  it('has a policies file that works', () => {
+    const { options } = parsePolicies(blocks.find(({ language }) => language === 'yaml')?.text as string, 'README.md')
+    expect(options.policies).toHaveLength(2)
+  })
+
+  const rows = (section: string) =>
+    [...(README.split(`\n## ${section}\n`)[1] ?? '').split('\n## ')[0]!.matchAll(/^\| `(\w+)` \|/gm)].map(row => row[1])
+
+  it('lists every setting of the server', () => {
+    expect(rows('Settings')).toEqual(expect.arrayContaining(SETTINGS))
+    expect(SETTINGS).toEqual(expect.arrayContaining(rows('Settings')))
+  })
+
+  it('lists every option', () => {
+    const keys = (file: string, name: string) => {
+      const source = readFileSync(join(ROOT, 'packages/limiter/src', file), 'utf8')
+      const body = source.split(new RegExp(`export interface ${name}\\b[^{]*\\{\\n`))[1]?.split('\n}')[0] as string
+      return [...body.matchAll(/^ {2}(\w+)\?:/gm)].map(key => key[1])
+    }
+    expect(rows('Options')).toEqual([...keys('options.ts', 'BouncerOptions'), ...keys('express.ts', 'ExpressOptions')])
+  })
+})
