@@ -115,6 +115,7 @@ export class MemoryStore implements Store {
   }
 
   refund({ client: id, policy, cost, stamps }: Receipt): number {
+    if (cost === 0) return 0
     const now = this.clock()
     const counters = this.clients.get(id)?.counters
     let back = 0
