@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { readConfig, SETTINGS } from './config.ts'
+import { readConfig } from './config.ts'
 
 describe('settings', () => {
   it('have defaults that need nothing else', () => {
@@ -74,10 +74,5 @@ describe('settings', () => {
   ])('%j is refused on one line that names it', (env: Record<string, string>, message) => {
     expect(() => readConfig(env)).toThrow(message)
     expect(() => readConfig(env)).toThrow(/^[^\n]+$/)
-  })
-
-  it('are the ones that DESIGN names and this version has', () => {
-    expect(SETTINGS).toContain('PORT')
-    expect(SETTINGS).not.toContain('XDG_STATE_HOME')
   })
 })
