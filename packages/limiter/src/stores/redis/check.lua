@@ -5,7 +5,7 @@
 --            0 allowed    then a limit: remaining, µs to a further unit
 --            1 limited    violations (-1: none), then a limit: remaining, µs to a unit, µs until it fits (-1 never)
 --            2 limited and now blocked    as 1, then the block
---            3 blocked    the block
+--            3 blocked    the block; when peeking also the limits, as in 1
 --            4 failed     what went wrong
 --          or -1, now when the deadline has passed: then nothing was written.
 local time = redis.call('TIME')
@@ -81,17 +81,31 @@ local function refuse(out, tag, p, cost, flags, waits)
   if block then out[#out + 1] = block end
 end
 
-local function check(out, blockKey, p, cost, flags)
-  if not has(flags, SHADOW) then
-    local block = redis.call('GET', blockKey)
-    if block then
-      out[#out + 1] = 3
-      out[#out + 1] = block
-      return
-    end
+-- What each limit says to a request that is refused.
+local function measure(out, p, states, cost)
+  for i, l in ipairs(p.limits) do
+    local state = states[i]
+    local remaining = p.module.available(state, now, l)
+    out[#out + 1] = remaining
+    out[#out + 1] = remaining >= l.capacity and 0 or p.module.wait(state, now, l, remaining + 1)
+    out[#out + 1] = cost > l.maxCost and -1 or p.module.wait(state, now, l, cost)
   end
+end
+
+local function check(out, blockKey, p, cost, flags)
   local tag = string.sub(blockKey, #prefix + 8)
   local module, limits = p.module, p.limits
+  local block = not has(flags, SHADOW) and redis.call('GET', blockKey)
+  if block then
+    out[#out + 1] = 3
+    out[#out + 1] = block
+    if has(flags, PEEK) then
+      local states = {}
+      for i, l in ipairs(limits) do states[i] = module.load(p.counters .. tag .. l.suffix, now, l) end
+      measure(out, p, states, cost)
+    end
+    return
+  end
   if #limits == 1 and cost == 1 and module.one and not has(flags, PEEK) then
     local l = limits[1]
     local allowed, remaining, reset = module.one(p.counters .. tag .. l.suffix, now, l, nowText)
@@ -118,13 +132,7 @@ local function check(out, blockKey, p, cost, flags)
     return
   end
   local waits = {}
-  for i, l in ipairs(limits) do
-    local state = states[i]
-    local remaining = module.available(state, now, l)
-    waits[#waits + 1] = remaining
-    waits[#waits + 1] = remaining >= l.capacity and 0 or module.wait(state, now, l, remaining + 1)
-    waits[#waits + 1] = cost > l.maxCost and -1 or module.wait(state, now, l, cost)
-  end
+  measure(waits, p, states, cost)
   refuse(out, tag, p, cost, flags, waits)
 end
 

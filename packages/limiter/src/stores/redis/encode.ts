@@ -101,9 +101,16 @@ export function decodeBatch(reply: readonly (number | string)[], checks: readonl
   const at = Math.floor(now / 1000)
   let next = 1
   const number = () => reply[next++] as number
+  const refused = (policy: CompiledPolicy) =>
+    policy.limits.map((limit): LimitVerdict => {
+      const [remaining, resetUs, retryUs] = [number(), number(), number()]
+      const verdict = { limit: limit.capacity, windowMs: limit.windowMs, remaining, resetAfterMs: toMs(resetUs) }
+      return retryUs < 0 ? verdict : { ...verdict, retryAfterMs: toMs(retryUs) }
+    })
+  const block = () => JSON.parse(String(reply[next++])) as Block
   return checks.map(({ client, policy, cost, peek }): Verdict | Error => {
     const code = number()
-    if (code === 3) return { outcome: 'blocked', at, limits: [], block: JSON.parse(String(reply[next++])) as Block }
+    if (code === 3) return { outcome: 'blocked', at, block: block(), limits: peek ? refused(policy) : [] }
     if (code === 4) return new Error(String(reply[next++]))
     if (code === 0) {
       const stamps: number[] = []
@@ -122,17 +129,13 @@ export function decodeBatch(reply: readonly (number | string)[], checks: readonl
       return { outcome: 'allowed', at, limits, ...(!peek && { receipt: { client, policy, cost, stamps } }) }
     }
     const violations = number()
-    const limits = policy.limits.map((limit): LimitVerdict => {
-      const [remaining, resetUs, retryUs] = [number(), number(), number()]
-      const verdict = { limit: limit.capacity, windowMs: limit.windowMs, remaining, resetAfterMs: toMs(resetUs) }
-      return retryUs < 0 ? verdict : { ...verdict, retryAfterMs: toMs(retryUs) }
-    })
+    const limits = refused(policy)
     return {
       outcome: 'limited',
       at,
       limits,
       ...(violations >= 0 && { violations }),
-      ...(code === 2 && { block: JSON.parse(String(reply[next++])) as Block }),
+      ...(code === 2 && { block: block() }),
     }
   })
 }
