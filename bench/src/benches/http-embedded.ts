@@ -51,17 +51,17 @@ async function compare(
   limited: readonly (readonly [Contender, number, number])[],
   { quick, log }: Context,
 ): Promise<{ table: Table; ratio: (contender: Contender) => number[] }> {
-  const count = quick ? 1500 : 4000
+  const count = quick ? 800 : 2500
   const servers = new Map<Contender, Served & { status: number }>()
   try {
     for (const [contender, limit, status] of limited) {
       const served = await serve({ contender, limit })
       servers.set(contender, { ...served, status })
       // Warm, and with a low limit over it (ours: blocked) before anything is measured.
-      await served.load.send(PATH, quick ? 3000 : 12_000)
+      await served.load.send(PATH, quick ? 3000 : 8000)
     }
     const names = limited.map(([contender]) => contender)
-    const slices = await interleave(names, quick ? 5 : 21, contender => {
+    const slices = await interleave(names, quick ? 7 : 21, contender => {
       const served = servers.get(contender) as Served & { status: number }
       return slice(served, count, served.status)
     })

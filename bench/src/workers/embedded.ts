@@ -1,5 +1,6 @@
 import { createRequire } from 'node:module'
 import { createBouncer } from '@api-bouncer/limiter'
+import express from 'express'
 import { MemoryStore, rateLimit } from 'express-rate-limit'
 import { type Cost, costOf, inFlight, random } from '../harness.ts'
 import { address, loadInside, withLimit } from '../ours.ts'
@@ -23,6 +24,8 @@ export interface Args {
   readonly clients: number
   /** Units a minute and client. */
   readonly limit: number
+  /** Whether a client that has used its limit up is replaced by a newcomer. */
+  readonly replace: boolean
   readonly seed: number
 }
 
@@ -32,16 +35,18 @@ export interface Calls {
 
 const ROUTE = '/api/data'
 
-/** As much of a request and a response as a limiter looks at. */
-const requestOf = (ip: string) => ({
-  ip,
-  method: 'GET',
-  url: ROUTE,
-  originalUrl: ROUTE,
-  headers: { host: 'api.example.com', 'user-agent': 'bench', accept: '*/*' },
-  socket: { remoteAddress: ip },
-  app: { get: () => false },
-})
+const app = express()
+
+/** As much of a request and a response as a limiter looks at; `ip` is Express's own. */
+const requestOf = (ip: string) =>
+  Object.assign(Object.create(app.request) as express.Request, {
+    method: 'GET',
+    url: ROUTE,
+    originalUrl: ROUTE,
+    headers: { host: 'api.example.com', 'user-agent': 'bench', accept: '*/*' },
+    socket: { remoteAddress: ip },
+    app,
+  })
 const response = {
   headersSent: false,
   destroyed: false,
@@ -71,7 +76,6 @@ const response = {
 }
 
 async function checkOf(contender: Contender, ips: readonly string[], limit: number): Promise<(k: number) => unknown> {
-  const maxClients = Math.max(100_000, ips.length)
   const requests = ips.map(requestOf)
   const request = (k: number) => requests[k] as never
   const next = () => {}
@@ -80,7 +84,6 @@ async function checkOf(contender: Contender, ips: readonly string[], limit: numb
     case 'ours, never blocking': {
       const bouncer = createBouncer({
         ...withLimit(limit),
-        maxClients,
         ...(contender === 'ours, never blocking' && { penalty: false }),
       })
       return k => bouncer.check({ peer: request(k), method: 'GET', path: ROUTE })
@@ -92,7 +95,7 @@ async function checkOf(contender: Contender, ips: readonly string[], limit: numb
         compilePenalty({ threshold: 5, window: '5m', block: ['15m'], memory: '1d' }),
         { algorithm: 'sliding_window', failMode: 'open' },
       )
-      const store = new MemoryStore({ maxClients })
+      const store = new MemoryStore()
       const route = `GET ${ROUTE}`
       return k => store.check({ client: ips[k] as string, policy, cost: 1, route, penalise: true })
     }
@@ -106,7 +109,7 @@ async function checkOf(contender: Contender, ips: readonly string[], limit: numb
       return k => limiter.consume(ips[k] as string)
     }
     case 'our middleware': {
-      const middleware = createBouncer({ ...withLimit(limit), maxClients }).express()
+      const middleware = createBouncer({ ...withLimit(limit) }).express()
       return k => middleware(request(k), response as never, next)
     }
     case "express-rate-limit's middleware": {
@@ -115,7 +118,7 @@ async function checkOf(contender: Contender, ips: readonly string[], limit: numb
     }
     case "rate-limiter-flexible's middleware": {
       const limiter = new RateLimiterMemory({ points: limit, duration: 60 })
-      return k => flexible(limiter, limit, requests[k] as { ip: string }, response, next)
+      return k => flexible(limiter, limit, request(k), response, next)
     }
   }
 }
@@ -152,16 +155,33 @@ export const flexible = (
   )
 }
 
-/** A lone client is another one every so many checks: an exact log of a minute at full speed would be no one's traffic. */
-const LONE = 10_000
+/** Addresses in store: with a hundred checks each, more than any run uses up. */
+const ADDRESSES = 1 << 17
 
-export default async function start({ contender, clients, limit, seed }: Args): Promise<Calls> {
-  const ips = Array.from({ length: clients === 1 ? 4096 : clients }, (_, i) => address(i))
-  const check = await checkOf(contender, ips, limit)
+/**
+ * Traffic of so many clients at a time, in random order. A client that has made `turns` requests is replaced by a newcomer, so
+ * that a limit of `turns` refuses nobody; without `turns` the clients stay.
+ */
+function traffic(clients: number, turns: number | undefined, seed: number): () => number {
   const next = random(seed)
   const order = Uint32Array.from({ length: 1 << 18 }, () => Math.floor(next() * clients))
-  let lone = 0
-  const one = () => check(Math.floor(lone++ / LONE) % ips.length)
-  const many = (i: number) => check(order[i & (order.length - 1)] as number)
-  return { run: count => costOf(() => inFlight(clients === 1 ? one : many, 1, count)) }
+  const who = Uint32Array.from({ length: clients }, (_, i) => i)
+  const made = new Uint32Array(clients)
+  let newcomer = clients
+  let i = 0
+  return () => {
+    const place = order[i++ & (order.length - 1)] as number
+    if (turns !== undefined && ++(made[place] as number) > turns) {
+      made[place] = 1
+      who[place] = newcomer++ & (ADDRESSES - 1)
+    }
+    return who[place] as number
+  }
+}
+
+export default async function start({ contender, clients, limit, replace, seed }: Args): Promise<Calls> {
+  const ips = Array.from({ length: ADDRESSES }, (_, i) => address(i))
+  const check = await checkOf(contender, ips, limit)
+  const who = traffic(clients, replace ? limit : undefined, seed)
+  return { run: count => costOf(() => inFlight(() => check(who()), 1, count)) }
 }
