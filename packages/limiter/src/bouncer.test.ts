@@ -306,9 +306,12 @@ describe('a shadow policy', () => {
     expect(JSON.stringify(bouncer.headers(fifth))).not.toContain('trial')
   })
 
-  test('goes on counting while the client is blocked or over the enforced limit', async () => {
+  test('goes on counting while the client is over the enforced limit, and has no say while a block refuses it', async () => {
     const { times } = open({ policies: [policy(1), policy(20, { id: 'trial', mode: 'shadow' })] })
-    expect(await times(7)).toMatchObject({ outcome: 'blocked', shadow: { outcome: 'allowed', remaining: 13 } })
+    expect(await times(5)).toMatchObject({ outcome: 'limited', shadow: { outcome: 'allowed', remaining: 15 } })
+    const blocked = await times(3)
+    expect(blocked.outcome).toBe('blocked')
+    expect(blocked.shadow).toBeUndefined()
   })
 })
 

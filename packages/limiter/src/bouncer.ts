@@ -1,8 +1,9 @@
 import type { IncomingMessage } from 'node:http'
 import { hostname } from 'node:os'
-import type { ControlPlane, Decision, LimitVerdict, StatsFrame } from './contracts/index.ts'
+import type { ControlPlane, ControlState, Decision, StatsFrame, Usage } from './contracts/index.ts'
 import { isAllowed } from './contracts/index.ts'
 import { fleetStatus } from './control/fleet-status.ts'
+import { usageOf } from './control/insight.ts'
 import { Operator } from './control/operator.ts'
 import { fromVerdict, policyOf, takeReceipt, withoutStore } from './decision.ts'
 import { BouncerError } from './errors.ts'
@@ -21,15 +22,6 @@ import { redisBackend } from './stores/redis/redis-backend.ts'
 import type { Answer, Check, StoreHealth, Verdict } from './stores/store.ts'
 import { version } from './version.ts'
 
-/** A client's standing under one policy. */
-export interface Usage {
-  readonly policy: string
-  readonly mode: 'enforce' | 'shadow'
-  readonly algorithm: string
-  readonly match: readonly string[]
-  readonly limits: readonly LimitVerdict[]
-}
-
 /** A limiter: decides requests, and lets an operator see and change how. Made by `createBouncer`. */
 export class Bouncer implements Decider {
   /** What an operator can do. */
@@ -47,6 +39,7 @@ export class Bouncer implements Decider {
   private readonly startedAt = performance.now()
   private rules: Rules
   private proxyWarned = false
+  private reverting: NodeJS.Timeout | undefined
 
   constructor(options: BouncerOptions = {}) {
     this.options = parseOptions(options)
@@ -55,7 +48,7 @@ export class Bouncer implements Decider {
     this.instance = this.options.instance ?? `${hostname()}:${process.pid}`
     const memory = { seed, maxClients, clock, instance: this.instance }
     this.backend = this.options.redis ? redisBackend(this.options.redis, { ...memory, logger }) : memoryBackend(memory)
-    const { store, ledger, events } = this.backend
+    const { ledger, events } = this.backend
     this.events = events
     this.identifyPeer = createIdentifier(this.options)
     this.unmatched = noPolicy(defaults)
@@ -63,16 +56,13 @@ export class Bouncer implements Decider {
     const send = (event: Parameters<EventLog['append']>[0]) =>
       setImmediate(() => void Promise.resolve(events.append(event)).catch(() => {}))
     this.reporter = new Reporter({ send, now: () => performance.now() })
-    this.control = new Operator({ store, ledger, events, defaults, status: () => fleetStatus(this, this.backend) })
-    ledger.subscribe(state => {
-      try {
-        this.rules = compileRules(state, defaults)
-      } catch (error) {
-        logger.error(
-          `control state ${state.epoch} is not usable, ${this.rules.epoch} stays in force: ${(error as Error).message}`,
-        )
-      }
+    this.control = new Operator({
+      backend: this.backend,
+      defaults,
+      status: () => fleetStatus(this, this.backend),
+      identify: peer => this.identify(peer),
     })
+    ledger.subscribe(state => this.adopt(state))
     this.ticker = setInterval(() => this.tick(), 1000)
     this.ticker.unref()
   }
@@ -97,19 +87,22 @@ export class Bouncer implements Decider {
 
     const shadow = rules.table.matchShadow(request.method, request.path)
     let verdict: Answer<Verdict>
-    let trial: Answer<Verdict> | undefined
+    let trial: Answer<Verdict | undefined>
     try {
       verdict = backend.store.check(check)
-      // Asked in the same turn, so that it travels in the same batch.
-      trial = shadow && backend.store.check({ ...this.toCheck(request, who, shadow), penalise: false })
+      // Asked in the same turn, so that it travels in the same batch; a flood of a known block asks nothing.
+      if (shadow && (verdict instanceof Promise || verdict.outcome !== 'blocked')) {
+        trial = this.tryShadow(this.toCheck(request, who, shadow))
+      }
     } catch (error) {
       return this.done(this.degraded(check, error), check, started)
     }
     if (!(verdict instanceof Promise) && !(trial instanceof Promise)) {
-      return this.done(fromVerdict(check, verdict, shadow && shadowOf(shadow, trial)), check, started)
+      return this.done(fromVerdict(check, verdict, shadow && shadowOf(shadow, verdict, trial)), check, started)
     }
     return Promise.all([verdict, trial]).then(
-      ([verdict, trial]) => this.done(fromVerdict(check, verdict, shadow && shadowOf(shadow, trial)), check, started),
+      ([verdict, trial]) =>
+        this.done(fromVerdict(check, verdict, shadow && shadowOf(shadow, verdict, trial)), check, started),
       error => this.done(this.degraded(check, error), check, started),
     )
   }
@@ -138,13 +131,7 @@ export class Bouncer implements Decider {
     return {
       client,
       block: peeked.find(({ block }) => block)?.block,
-      policies: policies.map((policy, i) => ({
-        policy: policy.id,
-        mode: policy.shadow ? 'shadow' : 'enforce',
-        algorithm: policy.algorithm.id,
-        match: policy.source.match,
-        limits: peeked[i]?.limits ?? [],
-      })),
+      policies: policies.map((policy, i) => usageOf(policy, peeked[i]?.limits ?? [])),
     }
   }
 
@@ -181,10 +168,30 @@ export class Bouncer implements Decider {
   /** Sends what is still to be told and lets go of everything. */
   async close(): Promise<void> {
     clearInterval(this.ticker)
+    clearTimeout(this.reverting)
     this.reporter.close()
     await new Promise(resolve => setImmediate(resolve))
     this.tick()
     await this.backend.close()
+  }
+
+  /** Decides by a new control state from now on, and by what it becomes when a change goes back by itself. */
+  private adopt(state: ControlState): void {
+    const { defaults, logger } = this.options
+    const now = this.backend.store.now()
+    try {
+      this.rules = compileRules(state, defaults, now)
+    } catch (error) {
+      logger.error(
+        `control state ${state.epoch} is not usable, ${this.rules.epoch} stays in force: ${(error as Error).message}`,
+      )
+    }
+    clearTimeout(this.reverting)
+    const next = Math.min(
+      ...state.policies.map(({ revert }) => (revert && revert.at > now ? revert.at : Number.POSITIVE_INFINITY)),
+    )
+    // A timer counts to 2^31 ms at most; a change is confirmed within a day.
+    if (Number.isFinite(next)) this.reverting = setTimeout(() => this.adopt(state), next - now).unref()
   }
 
   private toCheck({ method, path, cost, client }: RequestToCheck, who: Identity, policy: CompiledPolicy): Check {
@@ -209,6 +216,12 @@ export class Bouncer implements Decider {
       route: `${method} ${path.length > 200 ? `${path.slice(0, 200)}…` : path}`,
       penalise: client !== undefined || !who.probablyProxy,
     }
+  }
+
+  /** What a shadow policy says; when it cannot be asked it has no say. */
+  private tryShadow(check: Check): Answer<Verdict | undefined> {
+    const trial = this.backend.store.check({ ...check, penalise: false })
+    return trial instanceof Promise ? trial.catch(() => undefined) : trial
   }
 
   private byList({ skip }: RequestToCheck, { address }: Identity, check: Check): Decision | undefined {
@@ -276,8 +289,9 @@ export class Bouncer implements Decider {
   }
 }
 
-const shadowOf = (policy: CompiledPolicy, trial: Verdict | undefined): Decision['shadow'] =>
-  trial && trial.outcome !== 'blocked'
+/** Whoever a block refuses is no measure of a policy on trial. */
+const shadowOf = (policy: CompiledPolicy, verdict: Verdict, trial: Verdict | undefined): Decision['shadow'] =>
+  trial && trial.outcome !== 'blocked' && verdict.outcome !== 'blocked'
     ? {
         policy: policy.id,
         outcome: trial.outcome,

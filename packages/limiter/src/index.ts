@@ -1,6 +1,5 @@
-export { Bouncer, createBouncer, type Usage } from './bouncer.ts'
+export { Bouncer, createBouncer } from './bouncer.ts'
 export * from './contracts/index.ts'
-export { BouncerError, type ErrorCode } from './errors.ts'
 export type { Catchup, EventLog } from './events/event-log.ts'
 export type { ExpressOptions, RequestToCheck } from './express.ts'
 export { type HeaderStyle, type Problem, problemOf } from './headers.ts'

@@ -13,7 +13,7 @@ import {
   settingsSchema,
   strict,
 } from './contracts/index.ts'
-import { parseWith } from './control/operator.ts'
+import { parseWith } from './control/parse.ts'
 import { BouncerError } from './errors.ts'
 import { parseCidr } from './identity/cidr.ts'
 import { compileTrust, type IdentityOptions } from './identity/identify.ts'

@@ -30,6 +30,7 @@ const STATUS: Readonly<Record<ErrorCode, number>> = {
   ERR_NOT_FOUND: 404,
   ERR_CONFLICT: 409,
   ERR_UNAVAILABLE: 503,
+  ERR_UNAUTHORISED: 401,
 }
 
 interface Told {

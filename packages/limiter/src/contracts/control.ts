@@ -1,11 +1,14 @@
 import { z } from 'zod'
 import { type Block, blockSchema } from './decision.ts'
+import { eventSchema } from './events.ts'
 import { durationBetween, policySchema, type Settings, settingsSchema } from './policy.ts'
 import { strict } from './strict.ts'
 
 /** Who makes a change, as the audit will say it. */
 export interface Actor {
   readonly by: string
+  /** Where from: an address, `redis`; for the audit. */
+  readonly source?: string | undefined
   readonly reason?: string | undefined
 }
 
@@ -15,6 +18,11 @@ export const policyRecordSchema = z.object({
   version: z.int(),
   updatedAt: z.number(),
   updatedBy: z.string(),
+  /**
+   * Unless confirmed by `at` (epoch ms), `policy` is in force again from then on (null: none is). The policy in force is a
+   * function of time, so that it goes back by itself, whoever is alive.
+   */
+  revert: z.object({ at: z.number(), policy: policySchema.nullable() }).optional(),
 })
 export type PolicyRecord = z.infer<typeof policyRecordSchema>
 
@@ -90,6 +98,8 @@ export const unblockResult = z.object({
   violations: z.int(),
   /** Policies whose counters were cleared. */
   counters: z.array(z.string()),
+  /** Instances that have confirmed it, of those alive. */
+  seenBy: z.object({ seen: z.int(), of: z.int() }).optional(),
 })
 export type UnblockResult = z.infer<typeof unblockResult>
 
@@ -104,6 +114,8 @@ export const policyPut = strict({
   policy: policySchema,
   /** The version this change was made from; 0: it must not exist. Absent: whatever is there. */
   expectedVersion: z.int().min(0).optional(),
+  /** Goes back by itself unless confirmed within this time. */
+  confirmWithin: durationBetween(1000, 86_400_000).optional(),
   reason: z.string().max(500).optional(),
 })
 
@@ -113,21 +125,211 @@ export const listPut = strict({
 })
 export type ListPut = z.input<typeof listPut>
 
+/** One operator's change: who, when, from where, what, and what it was before. */
+export const auditEntrySchema = z.object({
+  id: z.string(),
+  at: z.number(),
+  by: z.string(),
+  source: z.string(),
+  action: z.enum([
+    'block',
+    'unblock',
+    'policy.put',
+    'policy.delete',
+    'list.put',
+    'list.delete',
+    'settings.put',
+    'key.delete',
+  ]),
+  target: z.string(),
+  reason: z.string().optional(),
+  before: z.unknown().optional(),
+  after: z.unknown().optional(),
+})
+export type AuditEntry = z.infer<typeof auditEntrySchema>
+
+const limitVerdict = z.object({
+  limit: z.int(),
+  windowMs: z.int(),
+  remaining: z.int(),
+  resetAfterMs: z.int(),
+  retryAfterMs: z.int().optional(),
+})
+
+/** A client's standing under one policy. */
+export const usageSchema = z.object({
+  policy: z.string(),
+  mode: z.enum(['enforce', 'shadow']),
+  algorithm: z.string(),
+  match: z.array(z.string()),
+  limits: z.array(limitVerdict),
+})
+export type Usage = z.infer<typeof usageSchema>
+
+export const refusalSchema = z.object({ at: z.number(), policy: z.string(), route: z.string(), limit: z.string() })
+
+export const clientSummarySchema = z.object({
+  client: z.string(),
+  /** In the newest second of every instance, where it is among the busiest. */
+  requestsPerSecond: z.number(),
+  state: z.enum(['ok', 'near', 'limited', 'blocked']),
+  /** The counter that is fullest. */
+  policy: z.string().optional(),
+  used: z.int(),
+  limit: z.int(),
+  blockedUntil: z.number().optional(),
+})
+export type ClientSummary = z.infer<typeof clientSummarySchema>
+
+/** As callers write it; in a URL the number is text. */
+type Query<T extends z.ZodType> = Omit<z.input<T>, 'limit'> & { limit?: number }
+
+export const clientsQuery = strict({
+  sort: z.enum(['busiest', 'nearest']).default('busiest'),
+  limit: z.coerce.number().pipe(z.int().min(1).max(500)).default(20),
+})
+export type ClientsQuery = Query<typeof clientsQuery>
+
+export const clientDetailSchema = z.object({
+  client: z.string(),
+  at: z.number(),
+  block: blockSchema.optional(),
+  allowlisted: z.string().optional(),
+  denylisted: z.string().optional(),
+  usage: z.array(usageSchema),
+  /** Times of violations in the penalty's window, by the policy that counts its own ('': the shared count). */
+  violations: z.record(z.string(), z.array(z.number())),
+  /** Newest first. */
+  refusals: z.array(refusalSchema),
+  offences: z.int(),
+  graceUntil: z.number().optional(),
+})
+export type ClientDetail = z.infer<typeof clientDetailSchema>
+
+export const explainQuery = strict({
+  client: z.string().min(1).max(200).optional(),
+  /** Instead of a client: the address of the socket, and the headers that came with it. */
+  peer: z.string().max(100).optional(),
+  headers: z.record(z.string(), z.string().max(8192)).default({}),
+  method: z
+    .string()
+    .regex(/^[A-Z][A-Z-]*$/, 'a method in capitals')
+    .default('GET'),
+  path: z.string().regex(/^\//, 'a path starts with /').max(8192).default('/'),
+})
+export type ExplainQuery = z.input<typeof explainQuery>
+
+/** The decision a request would get now, and every step to it. Nothing was counted. */
+export const explanationSchema = z.object({
+  at: z.number(),
+  client: z.string(),
+  method: z.string(),
+  path: z.string(),
+  outcome: z.enum(['allowed', 'limited', 'blocked', 'exempt']),
+  reason: z.string(),
+  retryAfterMs: z.number().optional(),
+  identity: z.object({ address: z.string().optional(), hops: z.array(z.string()), probablyProxy: z.boolean() }),
+  /** Absent: none applies. */
+  policy: z.string().optional(),
+  /** All that match, the one that wins first. */
+  matched: z.array(
+    z.object({
+      policy: z.string(),
+      mode: z.enum(['enforce', 'shadow']),
+      match: z.string(),
+      limits: z.array(z.string()),
+      algorithm: z.string(),
+    }),
+  ),
+  allowlisted: z.string().optional(),
+  denylisted: z.string().optional(),
+  block: blockSchema.optional(),
+  violations: z.array(z.number()),
+  /** Newest first. */
+  refusals: z.array(refusalSchema),
+  limits: z.array(limitVerdict),
+})
+export type Explanation = z.infer<typeof explanationSchema>
+
+export const keysQuery = strict({
+  match: z.string().max(500).default('*'),
+  cursor: z.string().max(100).default('0'),
+  limit: z.coerce.number().pipe(z.int().min(1).max(1000)).default(100),
+})
+export type KeysQuery = Query<typeof keysQuery>
+
+/** One stored key, decoded into words. */
+export const keyInfoSchema = z.object({
+  key: z.string(),
+  type: z.string(),
+  /** What it is and says: `sliding window log of 1.2.3.4 under auth (60s): 12 units, newest 14:03:11`. */
+  words: z.string(),
+  ttlMs: z.number().optional(),
+  bytes: z.int().optional(),
+  value: z.unknown().optional(),
+})
+export type KeyInfo = z.infer<typeof keyInfoSchema>
+export const keyPageSchema = z.object({ keys: z.array(keyInfoSchema), /** `0`: that was all. */ cursor: z.string() })
+export type KeyPage = z.infer<typeof keyPageSchema>
+
+export const eventsQuery = strict({
+  /** Only what came after this event id. Absent: the newest. */
+  after: z
+    .string()
+    .regex(/^\d{1,15}-\d{1,15}$/, 'an event id looks like 1702483200000-0')
+    .optional(),
+  limit: z.coerce.number().pipe(z.int().min(1).max(1000)).default(100),
+})
+export type EventsQuery = Query<typeof eventsQuery>
+export const eventPageSchema = z.object({
+  events: z.array(eventSchema),
+  /** True when events between `after` and the first of these are lost. */
+  gap: z.boolean(),
+})
+export type EventPage = z.infer<typeof eventPageSchema>
+
+export const auditQuery = strict({ limit: z.coerce.number().pipe(z.int().min(1).max(1000)).default(100) })
+export type AuditQuery = Query<typeof auditQuery>
+
 /**
- * All that an operator can do. Implemented over the embedded store and over Redis; the admin API and the command line are
- * written against it. Errors are BouncerErrors with a `code`: ERR_NOT_FOUND, ERR_CONFLICT, ERR_INVALID, ERR_UNAVAILABLE.
+ * All that an operator can do. Implemented over a store and ledger (embedded or Redis) and over HTTP; every command of the
+ * command line is written against it. Errors are BouncerErrors with a `code`: ERR_NOT_FOUND, ERR_CONFLICT, ERR_INVALID,
+ * ERR_UNAVAILABLE; over HTTP also ERR_UNAUTHORISED.
  */
 export interface ControlPlane {
   status(): Promise<Status>
+  /** Who is busiest, or nearest a limit. */
+  clients(query: ClientsQuery): Promise<ClientSummary[]>
+  /** All that is known of one client. */
+  client(client: string): Promise<ClientDetail>
+  explain(query: ExplainQuery): Promise<Explanation>
+  /** Blocks in force, soonest to end first. */
   blocks(): Promise<Block[]>
   block(request: BlockRequest, actor: Actor): Promise<Block>
   unblock(client: string, options: UnblockOptions, actor: Actor): Promise<UnblockResult>
+  /** Policies, lists, settings and the epoch. */
   state(): Promise<ControlState>
-  putPolicy(policy: unknown, expectedVersion: number | undefined, actor: Actor): Promise<PolicyRecord>
+  /** With `confirmWithin` it goes back by itself unless confirmed within that time. */
+  putPolicy(
+    policy: unknown,
+    expectedVersion: number | undefined,
+    actor: Actor,
+    confirmWithin?: string | number,
+  ): Promise<PolicyRecord>
+  /** Keeps a policy that would go back by itself. */
+  confirmPolicy(id: string, actor: Actor): Promise<PolicyRecord>
   policyHistory(id: string): Promise<PolicyRecord[]>
   rollbackPolicy(id: string, version: number, actor: Actor): Promise<PolicyRecord>
   deletePolicy(id: string, expectedVersion: number | undefined, actor: Actor): Promise<void>
   putListEntry(list: ListName, cidr: string, options: ListPut, actor: Actor): Promise<ListEntry>
   deleteListEntry(list: ListName, cidr: string, actor: Actor): Promise<void>
   putSettings(settings: unknown, actor: Actor): Promise<Settings>
+  keys(query: KeysQuery): Promise<KeyPage>
+  key(key: string): Promise<KeyInfo>
+  deleteKey(key: string, actor: Actor): Promise<void>
+  events(query: EventsQuery): Promise<EventPage>
+  /** Newest first. */
+  audit(query: AuditQuery): Promise<AuditEntry[]>
+  /** How many of the live instances decide by this epoch or a later one; waits up to 2 s for all of them. */
+  seenBy(epoch: number): Promise<{ seen: number; of: number }>
 }

@@ -1,6 +1,8 @@
 export * from './control.ts'
 export * from './decision.ts'
 export * from './duration.ts'
+export * from './errors.ts'
 export * from './events.ts'
+export { type HttpControlOptions, httpControlPlane } from './http-client.ts'
 export * from './policy.ts'
 export * from './strict.ts'

@@ -1,12 +1,28 @@
-import type { z } from 'zod'
 import {
   type Actor,
+  type AuditEntry,
+  type AuditQuery,
+  auditQuery,
   type Block,
   type BlockRequest,
   blockRequest,
+  type ClientDetail,
+  type ClientSummary,
+  type ClientsQuery,
   type ControlPlane,
   type ControlState,
-  describeIssues,
+  clientsQuery,
+  durationBetween,
+  type EventPage,
+  type EventsQuery,
+  type ExplainQuery,
+  type Explanation,
+  eventsQuery,
+  explainQuery,
+  type KeyInfo,
+  type KeyPage,
+  type KeysQuery,
+  keysQuery,
   type ListEntry,
   type ListName,
   type ListPut,
@@ -23,40 +39,39 @@ import {
   unblockOptions,
 } from '../contracts/index.ts'
 import { BouncerError } from '../errors.ts'
-import type { EventLog } from '../events/event-log.ts'
 import { normaliseAddress } from '../identity/address.ts'
 import { parseCidr } from '../identity/cidr.ts'
-import { clientId } from '../identity/identify.ts'
-import { compileRules } from '../policies/rules.ts'
+import { clientId, type Identity, type Peer } from '../identity/identify.ts'
+import { compileRules, inForce } from '../policies/rules.ts'
 import type { Defaults } from '../policies/table.ts'
-import type { Store } from '../stores/store.ts'
-import { applyChange, type Change, type Ledger } from './ledger.ts'
+import type { Backend } from '../stores/backend.ts'
+import type { NewAuditEntry } from './audit.ts'
+import { clientDetail, explain, listClients } from './insight.ts'
+import { applyChange, type Change } from './ledger.ts'
+import { parseWith } from './parse.ts'
 
 export interface OperatorOptions {
-  readonly store: Store
-  readonly ledger: Ledger
-  readonly events: EventLog
+  readonly backend: Backend
   readonly defaults: Defaults
   readonly status: () => Promise<Status>
-}
-
-/** A value by its schema, or an ERR_INVALID that names what is wrong in it. */
-export function parseWith<T extends z.ZodType>(
-  schema: T,
-  value: unknown,
-  what: string,
-  mend = 'Mend it and try again',
-): z.output<T> {
-  const parsed = schema.safeParse(value)
-  if (parsed.success) return parsed.data
-  throw new BouncerError('ERR_INVALID', `${what}: ${describeIssues(parsed.error)}`, mend)
+  /** Who a request comes from, as this process is told to trust. */
+  readonly identify: (peer: Peer) => Identity
 }
 
 /** The same change is tried again this often when others change the control state at the same time. */
 const ATTEMPTS = 5
 
 /** A change of the state it is given, the event that tells of it, and what the operator is answered. */
-type Make<T> = (state: ControlState) => { change: Change; event: NewEvent; result: T }
+interface Made<T> {
+  readonly change: Change
+  readonly event: NewEvent
+  readonly audit: Omit<NewAuditEntry, 'by' | 'source'>
+  readonly result: T
+}
+type Make<T> = (state: ControlState) => Made<T>
+
+/** So long it is waited for all instances to have seen a change: they poll once a second. */
+const SEEN_MS = 2000
 
 /** All that an operator can do, over any store and ledger. */
 export class Operator implements ControlPlane {
@@ -72,29 +87,51 @@ export class Operator implements ControlPlane {
     return this.options.status()
   }
 
-  async state(): Promise<ControlState> {
-    return this.options.ledger.load()
+  async clients(query: ClientsQuery): Promise<ClientSummary[]> {
+    const { sort, limit } = parseWith(clientsQuery, query, 'clients')
+    const { backend } = this.options
+    return listClients(backend, await this.rules(), await backend.fleet(), sort, limit)
+  }
+
+  async client(client: string): Promise<ClientDetail> {
+    return clientDetail(this.options.backend, await this.rules(), await this.clientOf(client))
+  }
+
+  async explain(query: ExplainQuery): Promise<Explanation> {
+    const { client, peer, headers, method, path } = parseWith(explainQuery, query, 'explain')
+    if ((client === undefined) === (peer === undefined)) {
+      throw new BouncerError(
+        'ERR_INVALID',
+        'explain needs a client or a peer, one of them',
+        'Give client, or peer with headers',
+      )
+    }
+    const { backend, identify } = this.options
+    const rules = await this.rules()
+    const named = client === undefined ? undefined : operatorClient(client, rules.ipv6Prefix)
+    return explain(backend, rules, identify, { client: named, peer, headers, method, path })
   }
 
   async blocks(): Promise<Block[]> {
-    return this.options.store.blocks()
+    return this.options.backend.store.blocks()
   }
 
-  async block(request: BlockRequest, { by }: Actor): Promise<Block> {
+  async block(request: BlockRequest, actor: Actor): Promise<Block> {
     const { client, for: duration, reason } = parseWith(blockRequest, request, 'block')
-    const { store, events } = this.options
+    const { store, events } = this.options.backend
     const block = await store.block({
       client: await this.clientOf(client),
       reason,
-      by,
+      by: actor.by,
       durationMs: parseDuration(duration) as number,
     })
     await events.append({ type: 'blocked', client: block.client, block })
+    await this.write(actor, { action: 'block', target: block.client, reason, after: block })
     return block
   }
 
   async unblock(client: string, options: UnblockOptions, actor: Actor): Promise<UnblockResult> {
-    const { store, events } = this.options
+    const { store, events } = this.options.backend
     const parsed = parseWith(unblockOptions, options, 'unblock')
     const id = await this.clientOf(client)
     const { table } = await this.rules()
@@ -104,61 +141,76 @@ export class Operator implements ControlPlane {
       ...(result.violations > 0 ? [`${result.violations} violations`] : []),
       ...(result.counters.length > 0 ? [`counters of ${result.counters.join(', ')}`] : []),
     ]
-    await events.append({
-      type: 'unblocked',
-      client: id,
-      by: actor.by,
-      ...reasonOf(parsed.reason ?? actor.reason),
-      lifted,
-    })
-    return result
+    const reason = parsed.reason ?? actor.reason
+    await events.append({ type: 'unblocked', client: id, by: actor.by, ...reasonOf(reason), lifted })
+    await this.write(actor, { action: 'unblock', target: id, ...reasonOf(reason), before: result })
+    const { epoch } = await this.state()
+    return { ...result, seenBy: await this.seenBy(epoch) }
   }
 
-  async putPolicy(input: unknown, expectedVersion: number | undefined, actor: Actor): Promise<PolicyRecord> {
+  async state(): Promise<ControlState> {
+    return this.options.backend.ledger.load()
+  }
+
+  async putPolicy(
+    input: unknown,
+    expectedVersion: number | undefined,
+    actor: Actor,
+    confirmWithin?: string | number,
+  ): Promise<PolicyRecord> {
     const policy = parseWith(policySchema, input, policyName(input))
+    const within = confirmWithin === undefined ? undefined : parseWith(confirmSchema, confirmWithin, 'confirmWithin')
     return this.change(actor, state => {
-      const current = versionOf(state, policy.id)
-      refuseStale(policy.id, current, expectedVersion)
-      const version = (current ?? state.tombstones[policy.id] ?? 0) + 1
-      const record = { policy, version, updatedAt: this.options.store.now(), updatedBy: actor.by }
-      return {
-        change: { policy: record },
-        event: {
-          type: 'policy-changed',
-          policy: policy.id,
-          version,
-          action: 'put',
-          by: actor.by,
-          ...reasonOf(actor.reason),
-        },
-        result: record,
+      const current = recordOf(state, policy.id)
+      refuseStale(policy.id, current?.version, expectedVersion)
+      const now = this.options.backend.store.now()
+      const revert =
+        within === undefined
+          ? {}
+          : {
+              revert: {
+                at: now + (parseDuration(within) as number),
+                policy: (current && inForce(current, now)) ?? null,
+              },
+            }
+      return this.policyChange(state, { policy, ...revert }, actor)
+    })
+  }
+
+  async confirmPolicy(id: string, actor: Actor): Promise<PolicyRecord> {
+    return this.change(actor, state => {
+      const current = recordOf(state, id)
+      if (!current) throw noSuchPolicy(id)
+      if (!current.revert)
+        throw new BouncerError('ERR_INVALID', `policy "${id}" waits for no confirmation`, 'It is in force for good')
+      if (this.options.backend.store.now() >= current.revert.at) {
+        throw new BouncerError(
+          'ERR_CONFLICT',
+          `policy "${id}" has already gone back`,
+          `Put it again, or roll back to version ${current.version}`,
+        )
       }
+      return this.policyChange(state, { policy: current.policy }, actor)
     })
   }
 
   async deletePolicy(id: string, expectedVersion: number | undefined, actor: Actor): Promise<void> {
     await this.change(actor, state => {
-      const current = versionOf(state, id)
-      if (current === undefined) throw noSuchPolicy(id)
-      refuseStale(id, current, expectedVersion)
-      const version = current + 1
+      const current = recordOf(state, id)
+      if (!current) throw noSuchPolicy(id)
+      refuseStale(id, current.version, expectedVersion)
+      const version = current.version + 1
       return {
         change: { deletedPolicy: { id, version } },
-        event: {
-          type: 'policy-changed',
-          policy: id,
-          version,
-          action: 'deleted',
-          by: actor.by,
-          ...reasonOf(actor.reason),
-        },
+        event: { type: 'policy-changed', policy: id, version, action: 'deleted', ...byOf(actor) },
+        audit: { action: 'policy.delete', target: id, before: current.policy },
         result: undefined,
       }
     })
   }
 
   async policyHistory(id: string): Promise<PolicyRecord[]> {
-    const history = await this.options.ledger.history(id)
+    const history = await this.options.backend.ledger.history(id)
     if (history.length === 0) throw noSuchPolicy(id)
     return history
   }
@@ -178,7 +230,7 @@ export class Operator implements ControlPlane {
 
   async putListEntry(list: ListName, cidr: string, options: ListPut, actor: Actor): Promise<ListEntry> {
     const { comment, for: duration } = parseWith(listPut, options, `${list}list entry`)
-    const now = this.options.store.now()
+    const now = this.options.backend.store.now()
     const entry: ListEntry = {
       list,
       cidr: parseCidr(cidr).cidr,
@@ -187,9 +239,15 @@ export class Operator implements ControlPlane {
       ...(comment !== undefined && { comment }),
       ...(duration !== undefined && { expiresAt: now + (parseDuration(duration) as number) }),
     }
-    return this.change(actor, () => ({
+    return this.change(actor, state => ({
       change: { list: entry },
-      event: { type: 'list-changed', list, cidr: entry.cidr, action: 'added', by: actor.by, ...reasonOf(actor.reason) },
+      event: { type: 'list-changed', list, cidr: entry.cidr, action: 'added', ...byOf(actor) },
+      audit: {
+        action: 'list.put',
+        target: `${list} ${entry.cidr}`,
+        before: entryOf(state, list, entry.cidr),
+        after: entry,
+      },
       result: entry,
     }))
   }
@@ -197,7 +255,8 @@ export class Operator implements ControlPlane {
   async deleteListEntry(list: ListName, text: string, actor: Actor): Promise<void> {
     const { cidr } = parseCidr(text)
     await this.change(actor, state => {
-      if (!state.lists.some(entry => entry.list === list && entry.cidr === cidr)) {
+      const before = entryOf(state, list, cidr)
+      if (!before) {
         throw new BouncerError(
           'ERR_NOT_FOUND',
           `${cidr} is not on the ${list}list`,
@@ -206,7 +265,8 @@ export class Operator implements ControlPlane {
       }
       return {
         change: { deletedList: { list, cidr } },
-        event: { type: 'list-changed', list, cidr, action: 'removed', by: actor.by, ...reasonOf(actor.reason) },
+        event: { type: 'list-changed', list, cidr, action: 'removed', ...byOf(actor) },
+        audit: { action: 'list.delete', target: `${list} ${cidr}`, before },
         result: undefined,
       }
     })
@@ -214,37 +274,111 @@ export class Operator implements ControlPlane {
 
   async putSettings(input: unknown, actor: Actor): Promise<Settings> {
     const settings = parseWith(settingsSchema, input, 'settings')
-    return this.change(actor, () => ({
+    return this.change(actor, state => ({
       change: { settings },
-      event: { type: 'settings-changed', by: actor.by, ...reasonOf(actor.reason) },
+      event: { type: 'settings-changed', ...byOf(actor) },
+      audit: { action: 'settings.put', target: 'settings', before: state.settings, after: settings },
       result: settings,
     }))
   }
 
+  async keys(query: KeysQuery): Promise<KeyPage> {
+    const { match, cursor, limit } = parseWith(keysQuery, query, 'keys')
+    return this.options.backend.keys.page(match, cursor, limit)
+  }
+
+  async key(key: string): Promise<KeyInfo> {
+    const info = await this.options.backend.keys.get(key)
+    if (!info) throw noSuchKey(key)
+    return info
+  }
+
+  async deleteKey(key: string, actor: Actor): Promise<void> {
+    const before = await this.key(key)
+    if (key.includes(':{control}:')) {
+      throw new BouncerError(
+        'ERR_INVALID',
+        `${key} is control state`,
+        'Change policies, lists and settings by their own commands',
+      )
+    }
+    if (!(await this.options.backend.keys.delete(key))) throw noSuchKey(key)
+    await this.write(actor, { action: 'key.delete', target: key, before })
+  }
+
+  async events(query: EventsQuery): Promise<EventPage> {
+    const { after, limit } = parseWith(eventsQuery, query, 'events')
+    const { events } = this.options.backend
+    if (after === undefined) return { events: await events.latest(limit), gap: false }
+    const { events: found, gap } = await events.after(after, limit)
+    return { events: [...found], gap }
+  }
+
+  async audit(query: AuditQuery): Promise<AuditEntry[]> {
+    return this.options.backend.audit.latest(parseWith(auditQuery, query, 'audit').limit)
+  }
+
+  async seenBy(epoch: number): Promise<{ seen: number; of: number }> {
+    const deadline = performance.now() + SEEN_MS
+    for (;;) {
+      const frames = await this.options.backend.fleet()
+      const seen = frames.filter(frame => frame.epoch >= epoch).length
+      if (seen === frames.length || performance.now() > deadline) return { seen, of: frames.length }
+      await new Promise(resolve => setTimeout(resolve, 50))
+    }
+  }
+
+  private policyChange(
+    state: ControlState,
+    { policy, revert }: Pick<PolicyRecord, 'policy' | 'revert'>,
+    actor: Actor,
+  ): Made<PolicyRecord> {
+    const current = recordOf(state, policy.id)
+    const version = (current?.version ?? state.tombstones[policy.id] ?? 0) + 1
+    const updatedAt = this.options.backend.store.now()
+    const record: PolicyRecord = { policy, version, updatedAt, updatedBy: actor.by, ...(revert && { revert }) }
+    return {
+      change: { policy: record },
+      event: { type: 'policy-changed', policy: policy.id, version, action: 'put', ...byOf(actor) },
+      audit: { action: 'policy.put', target: policy.id, before: current?.policy, after: policy },
+      result: record,
+    }
+  }
+
+  private async write(
+    { by, source = 'local', reason }: Actor,
+    entry: Omit<NewAuditEntry, 'by' | 'source'>,
+  ): Promise<void> {
+    await this.options.backend.audit.append({ ...reasonOf(reason), ...entry, by, source })
+  }
+
   /** Makes a change from the state it sees, proves that the rules still compile, and writes it if nobody was faster. */
-  private change<T>(_actor: Actor, make: Make<T>): Promise<T> {
-    const turn = this.lastChange.then(() => this.attempt(make))
+  private change<T>(actor: Actor, make: Make<T>): Promise<T> {
+    const turn = this.lastChange.then(() => this.attempt(actor, make))
     this.lastChange = turn.catch(() => {})
     return turn
   }
 
-  private async attempt<T>(make: Make<T>): Promise<T> {
-    const { ledger, defaults } = this.options
+  private async attempt<T>(actor: Actor, make: Make<T>): Promise<T> {
+    const { backend, defaults } = this.options
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-      const state = await ledger.load()
-      const { change, event, result } = make(state)
+      const state = await backend.ledger.load()
+      const { change, event, audit, result } = make(state)
       compileRules(applyChange(state, change, state.epoch + 1), defaults)
-      if ((await ledger.commit(state.epoch, change, event)) !== undefined) return result
+      if ((await backend.ledger.commit(state.epoch, change, event)) === undefined) continue
+      await this.write(actor, audit)
+      return result
     }
     throw new BouncerError('ERR_CONFLICT', 'others are changing the control state at the same time', 'Try again')
   }
 
   private async rules() {
-    return compileRules(await this.options.ledger.load(), this.options.defaults)
+    const { backend, defaults } = this.options
+    return compileRules(await backend.ledger.load(), defaults, backend.store.now())
   }
 
   private async clientOf(text: string): Promise<string> {
-    const { settings } = await this.options.ledger.load()
+    const { settings } = await this.state()
     return operatorClient(text, settings.ipv6Prefix)
   }
 }
@@ -277,7 +411,17 @@ const policyName = (input: unknown) => {
   return typeof id === 'string' ? `policy "${id}"` : 'policy'
 }
 
-const versionOf = ({ policies }: ControlState, id: string) => policies.find(({ policy }) => policy.id === id)?.version
+const byOf = ({ by, reason }: Actor) => ({ by, ...reasonOf(reason) })
+
+const recordOf = ({ policies }: ControlState, id: string) => policies.find(({ policy }) => policy.id === id)
+
+const entryOf = ({ lists }: ControlState, list: ListName, cidr: string) =>
+  lists.find(entry => entry.list === list && entry.cidr === cidr)
+
+const confirmSchema = durationBetween(1000, 86_400_000)
+
+const noSuchKey = (key: string) =>
+  new BouncerError('ERR_NOT_FOUND', `there is no key "${key.slice(0, 200)}"`, 'bouncer keys lists them')
 
 const noSuchPolicy = (id: string) =>
   new BouncerError('ERR_NOT_FOUND', `there is no policy "${id}"`, 'GET /admin/policies lists them')

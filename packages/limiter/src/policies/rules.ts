@@ -1,4 +1,4 @@
-import type { ControlState } from '../contracts/index.ts'
+import type { ControlState, Policy, PolicyRecord } from '../contracts/index.ts'
 import { CidrSet } from '../identity/cidr.ts'
 import { compilePenalty, type Defaults, PolicyTable } from './table.ts'
 
@@ -11,13 +11,17 @@ export interface Rules {
   readonly deny: CidrSet
 }
 
+/** The policy that a record stands for at `now` (epoch ms): a change that nobody confirmed in time has gone back. */
+export const inForce = ({ policy, revert }: PolicyRecord, now: number): Policy | undefined =>
+  revert && now >= revert.at ? (revert.policy ?? undefined) : policy
+
 /** Throws a BouncerError when the state contradicts itself, so that a bad change never replaces good rules. */
-export function compileRules({ epoch, policies, settings, lists }: ControlState, defaults: Defaults): Rules {
+export function compileRules({ epoch, policies, settings, lists }: ControlState, defaults: Defaults, now = 0): Rules {
   const penalty = compilePenalty(settings.penalty)
   return {
     epoch,
     table: new PolicyTable(
-      policies.map(({ policy }) => policy),
+      policies.flatMap(record => inForce(record, now) ?? []),
       penalty,
       defaults,
     ),

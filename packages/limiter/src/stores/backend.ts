@@ -1,4 +1,6 @@
 import type { StatsFrame } from '../contracts/index.ts'
+import type { AuditLog } from '../control/audit.ts'
+import type { KeyBrowser } from '../control/keys.ts'
 import type { Ledger } from '../control/ledger.ts'
 import type { EventLog } from '../events/event-log.ts'
 import type { Answer, Check, Store, Verdict } from './store.ts'
@@ -8,6 +10,8 @@ export interface Backend {
   readonly store: Store
   readonly ledger: Ledger
   readonly events: EventLog
+  readonly audit: AuditLog
+  readonly keys: KeyBrowser
   /** Tells the fleet what this instance did in the last second. */
   publish(frame: StatsFrame): void
   /** The newest frame of every live instance. */

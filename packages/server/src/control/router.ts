@@ -1,4 +1,4 @@
-import { type Bouncer, describeIssues, guess, type Logger } from '@api-bouncer/limiter'
+import { type Actor, type Bouncer, describeIssues, guess, type Logger } from '@api-bouncer/limiter'
 import express, { type Express, type Request, type RequestHandler, type Router } from 'express'
 import type { z } from 'zod'
 import { createMetrics } from '../metrics.ts'
@@ -30,7 +30,6 @@ export function controlRouter({ bouncer, token, logger, localHost, dataPlane, me
   const shared = {
     bouncer,
     control: bouncer.control,
-    actor: { by: 'admin' },
     dataPlane,
     metrics: metrics ?? createMetrics(bouncer),
   }
@@ -52,13 +51,27 @@ export function createControlPlane(options: ControlRouterOptions): Express {
   return app
 }
 
-type Shared = Omit<Parameters<Route['handler']>[0], 'params' | 'body' | 'query'>
+type Shared = Omit<Parameters<Route['handler']>[0], 'params' | 'body' | 'query' | 'actor'>
+
+/** Who holds the token may say who they are, for the audit; it gives no rights. */
+function actorOf(req: Request): Actor {
+  const source = req.socket.remoteAddress ?? 'unknown'
+  try {
+    const said = decodeURIComponent(req.get('x-bouncer-actor') ?? '')
+      .replace(/[^\p{L}\p{N} .@_:+-]/gu, '')
+      .slice(0, 64)
+    return { by: said.trim() || 'admin', source }
+  } catch {
+    return { by: 'admin', source }
+  }
+}
 
 const serve =
   ({ handler, body, query }: Route, shared: Shared): RequestHandler =>
   async (req, res) => {
     const call = {
       ...shared,
+      actor: actorOf(req),
       params: req.params as Record<string, string>,
       body: body && parse(body, req.body, 'body'),
       query: query && parse(query, { ...req.query }, 'query'),

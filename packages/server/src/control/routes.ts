@@ -1,9 +1,14 @@
 import {
   type Actor,
+  auditQuery,
   type Bouncer,
   BouncerError,
   blockRequest,
   type ControlPlane,
+  clientsQuery,
+  eventsQuery,
+  explainQuery,
+  keysQuery,
   listName,
   listPut,
   policyPut,
@@ -69,18 +74,6 @@ const version = z
   .transform(Number)
 const deletion = strict({ expectedVersion: version.optional(), reason: z.string().max(500).optional() })
 const rollback = strict({ version: z.int().min(1), reason: z.string().max(500).optional() })
-const eventsQuery = strict({
-  after: z
-    .string()
-    .regex(/^\d{1,15}-\d{1,15}$/, 'an event id looks like 1702483200000-0')
-    .optional(),
-  limit: z
-    .string()
-    .regex(/^\d{1,4}$/, 'a whole number')
-    .transform(Number)
-    .pipe(z.int().min(1).max(1000))
-    .default(100),
-})
 
 const p = (call: { params: Readonly<Record<string, string>> }, name: string): string => call.params[name] as string
 
@@ -99,8 +92,10 @@ async function policyOf({ control, params }: Call): Promise<unknown> {
 }
 
 function putPolicy({ control, params, body, actor }: Call<z.infer<typeof policyPut>>) {
-  const { policy, expectedVersion, reason } = body
-  if (policy.id === params.id) return control.putPolicy(policy, expectedVersion, because(actor, reason))
+  const { policy, expectedVersion, confirmWithin, reason } = body
+  if (policy.id === params.id) {
+    return control.putPolicy(policy, expectedVersion, because(actor, reason), confirmWithin)
+  }
   throw new BouncerError('ERR_INVALID', `policy.id: "${policy.id}" is not the "${params.id}" of the path`, 'Use one id')
 }
 
@@ -122,6 +117,46 @@ export const routes: readonly Route[] = [
     path: '/admin/status',
     summary: 'State of the store, the instances and the totals',
     handler: async ({ control, dataPlane }) => ({ ...(await control.status()), ...(dataPlane && { dataPlane }) }),
+  }),
+  route({
+    method: 'get',
+    path: '/admin/state',
+    summary: 'Policies, lists, settings and the epoch in one',
+    handler: ({ control }) => control.state(),
+  }),
+  route({
+    method: 'get',
+    path: '/admin/seen',
+    summary: 'How many instances decide by ?epoch= or a later one; waits up to 2 s for all',
+    query: strict({ epoch: version }),
+    handler: ({ control, query }) => control.seenBy(query.epoch),
+  }),
+  route({
+    method: 'get',
+    path: '/admin/clients',
+    summary: 'Who is busiest, or ?sort=nearest a limit; ?limit=20',
+    query: clientsQuery,
+    handler: async ({ control, query }) => ({ clients: await control.clients(query) }),
+  }),
+  route({
+    method: 'get',
+    path: '/admin/clients/:client',
+    summary: 'All that is known of one client',
+    handler: call => call.control.client(p(call, 'client')),
+  }),
+  route({
+    method: 'get',
+    path: '/admin/clients/:client/explain',
+    summary: 'The decision a request of it would get now, and why: ?method=GET&path=/',
+    query: strict({ method: explainQuery.shape.method, path: explainQuery.shape.path }),
+    handler: call => call.control.explain({ client: p(call, 'client'), ...call.query }),
+  }),
+  route({
+    method: 'post',
+    path: '/admin/explain',
+    summary: 'The same for { client } or { peer, headers }, { method?, path? }; counts nothing',
+    body: explainQuery,
+    handler: ({ control, body }) => control.explain(body),
   }),
   route({
     method: 'get',
@@ -156,7 +191,7 @@ export const routes: readonly Route[] = [
   route({
     method: 'put',
     path: '/admin/policies/:id',
-    summary: 'Make or change a policy: { policy, expectedVersion?, reason? }',
+    summary: 'Make or change a policy: { policy, expectedVersion?, confirmWithin?, reason? }',
     body: policyPut,
     handler: putPolicy,
   }),
@@ -181,6 +216,12 @@ export const routes: readonly Route[] = [
     body: rollback,
     handler: call =>
       call.control.rollbackPolicy(p(call, 'id'), call.body.version, because(call.actor, call.body.reason)),
+  }),
+  route({
+    method: 'post',
+    path: '/admin/policies/:id/confirm',
+    summary: 'Keep a change that would go back by itself',
+    handler: call => call.control.confirmPolicy(p(call, 'id'), call.actor),
   }),
   route({
     method: 'get',
@@ -223,10 +264,33 @@ export const routes: readonly Route[] = [
     path: '/admin/events',
     summary: 'Newest events, oldest first; ?after=ID: those that follow it; ?limit=100',
     query: eventsQuery,
-    handler: async ({ bouncer, query: { after, limit } }) =>
-      after === undefined
-        ? { events: await bouncer.events.latest(limit), gap: false }
-        : bouncer.events.after(after, limit),
+    handler: ({ control, query }) => control.events(query),
+  }),
+  route({
+    method: 'get',
+    path: '/admin/keys',
+    summary: 'What is stored, decoded: ?match=*&cursor=0&limit=100',
+    query: keysQuery,
+    handler: ({ control, query }) => control.keys(query),
+  }),
+  route({
+    method: 'get',
+    path: '/admin/keys/:key',
+    summary: 'One key, decoded',
+    handler: call => call.control.key(p(call, 'key')),
+  }),
+  route({
+    method: 'delete',
+    path: '/admin/keys/:key',
+    summary: 'Delete a key (no control state)',
+    handler: call => call.control.deleteKey(p(call, 'key'), call.actor),
+  }),
+  route({
+    method: 'get',
+    path: '/admin/audit',
+    summary: "Every operator's change, newest first; ?limit=100",
+    query: auditQuery,
+    handler: async ({ control, query }) => ({ audit: await control.audit(query) }),
   }),
   route({
     method: 'get',

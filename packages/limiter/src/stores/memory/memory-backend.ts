@@ -1,7 +1,9 @@
 import type { ControlState, StatsFrame } from '../../contracts/index.ts'
+import { MemoryAuditLog } from '../../control/audit.ts'
 import { MemoryLedger } from '../../control/ledger.ts'
 import { MemoryEventLog } from '../../events/event-log.ts'
 import type { Backend } from '../backend.ts'
+import { memoryKeys } from './memory-keys.ts'
 import { MemoryStore, type MemoryStoreOptions } from './memory-store.ts'
 
 /** Everything in this process. */
@@ -13,6 +15,8 @@ export function memoryBackend(options: MemoryStoreOptions & { seed: ControlState
     store,
     ledger: new MemoryLedger(options.seed, event => events.append(event)),
     events,
+    audit: new MemoryAuditLog(),
+    keys: memoryKeys(store),
     publish: frame => {
       newest = frame
     },

@@ -1,4 +1,5 @@
 import type { Limit } from '../../algorithms/index.ts'
+import { Log } from '../../algorithms/sliding-window/sliding-window.ts'
 import type { Block, UnblockOptions, UnblockResult } from '../../contracts/index.ts'
 import { formatDuration, parseDuration } from '../../contracts/index.ts'
 import { type CompiledPolicy, describeLimit, type Penalty } from '../../policies/table.ts'
@@ -188,6 +189,33 @@ export class MemoryStore implements Store {
       .map(client => this.blockOf(client, at))
       .filter(block => block !== undefined)
     return blocks.sort((a, b) => a.until - b.until)
+  }
+
+  /** What is remembered, under the names that Redis would use. */
+  *entries(): Generator<{ key: string; words: string; value: unknown }> {
+    const now = this.clock()
+    for (const client of this.clients.values()) {
+      const block = this.blockOf(client, Math.floor(now / 1000))
+      if (block) yield { key: `block:{${client.id}}`, words: `block of ${client.id}: ${block.reason}`, value: block }
+      for (const name of client.counters.names()) {
+        const [algorithm, policy, window] = name.split(':')
+        const key = `${algorithm}:{${client.id}}:${policy}:${window}`
+        const state = client.counters.get(name)
+        const value = state instanceof Log ? { units: state.size, oldest: state.size > 0 ? state.at(0) : null } : state
+        yield { key, words: `${algorithm} of ${client.id} under ${policy} (${window})`, value }
+      }
+    }
+  }
+
+  /** Forgets one of `entries`; whether there was one. */
+  deleteEntry(key: string): boolean {
+    const [, kind = '', id = '', rest = ''] = /^([a-z_]+):\{(.*)\}(.*)$/.exec(key) ?? []
+    const client = this.clients.get(id)
+    if (!client) return false
+    if (kind !== 'block') return client.counters.delete(`${kind}${rest}`)
+    const was = client.block !== undefined
+    client.block = undefined
+    return was
   }
 
   close(): void {

@@ -16,6 +16,7 @@ export interface Keys {
   readonly epoch: string
   history(policy: string): string
   readonly log: string
+  readonly audit: string
   readonly instances: string
   readonly frames: string
   /** Pub/sub ignores the database number, so its names carry it. */
@@ -41,6 +42,7 @@ export function createKeys(prefix: string, db: number): Keys {
     epoch: control('epoch'),
     history: policy => control(`history:${policy}`),
     log: control('log'),
+    audit: control('audit'),
     instances: control('instances'),
     frames: control('frames'),
     channels: { events: `${prefix}:${db}:events`, stats: `${prefix}:${db}:stats`, control: `${prefix}:${db}:control` },

@@ -1,0 +1,115 @@
+import type { ControlPlane, PolicyRecord } from './control.ts'
+import { BouncerError, type ErrorCode } from './errors.ts'
+
+export interface HttpControlOptions {
+  /** Of the control plane: `http://127.0.0.1:8900`. */
+  readonly url: string
+  /** Sent as `Authorization: Bearer`; absent where a session cookie stands for it. */
+  readonly token?: string | undefined
+  /** An answer takes at most so long, ms. Default 10 s. */
+  readonly timeoutMs?: number
+}
+
+const CODES: Readonly<Record<number, ErrorCode>> = {
+  400: 'ERR_INVALID',
+  401: 'ERR_UNAUTHORISED',
+  403: 'ERR_UNAUTHORISED',
+  404: 'ERR_NOT_FOUND',
+  409: 'ERR_CONFLICT',
+}
+
+/** The control plane through a server's admin API: what the command line and the dashboard speak. */
+export function httpControlPlane({ url, token, timeoutMs = 10_000 }: HttpControlOptions): ControlPlane {
+  const base = url.replace(/\/+$/, '')
+
+  async function call<T>(method: string, path: string, { query = {}, body, by }: Call = {}): Promise<T> {
+    const search = new URLSearchParams()
+    for (const [name, value] of Object.entries(query)) if (value !== undefined) search.set(name, String(value))
+    const target = `${base}${path}${search.size > 0 ? `?${search}` : ''}`
+    let response: Response
+    try {
+      response = await fetch(target, {
+        method,
+        signal: AbortSignal.timeout(timeoutMs),
+        redirect: 'error',
+        headers: {
+          ...(token !== undefined && { Authorization: `Bearer ${token}` }),
+          ...(by !== undefined && { 'X-Bouncer-Actor': encodeURIComponent(by) }),
+          ...(body !== undefined && { 'Content-Type': 'application/json' }),
+        },
+        ...(body !== undefined && { body: JSON.stringify(body) }),
+      })
+    } catch (error) {
+      throw new BouncerError('ERR_UNAVAILABLE', `cannot reach the control plane at ${base} (${causeOf(error)})`)
+    }
+    if (response.status === 204) return undefined as T
+    const text = await response.text().catch(() => '')
+    const answer = parse(text)
+    if (response.ok && answer !== undefined) return answer as T
+    const { code, detail } = (answer ?? {}) as { code?: ErrorCode; detail?: string }
+    const known = code ?? CODES[response.status] ?? 'ERR_UNAVAILABLE'
+    throw new BouncerError(
+      known,
+      detail ?? `${method} ${path} answered ${response.status}, which is no answer of a control plane`,
+    )
+  }
+
+  const part = encodeURIComponent
+  return {
+    status: () => call('GET', '/admin/status'),
+    clients: async query => (await call<{ clients: [] }>('GET', '/admin/clients', { query })).clients,
+    client: client => call('GET', `/admin/clients/${part(client)}`),
+    explain: query => call('POST', '/admin/explain', { body: query }),
+    blocks: async () => (await call<{ blocks: [] }>('GET', '/admin/blocks')).blocks,
+    block: (body, { by }) => call('POST', '/admin/blocks', { body, by }),
+    unblock: (client, options, { by, reason }) =>
+      call('POST', `/admin/unblock/${part(client)}`, {
+        body: { ...(reason !== undefined && { reason }), ...options },
+        by,
+      }),
+    state: () => call('GET', '/admin/state'),
+    putPolicy: (policy, expectedVersion, { by, reason }, confirmWithin) =>
+      call('PUT', `/admin/policies/${part(String((policy as { id?: unknown } | null)?.id))}`, {
+        body: { policy, expectedVersion, confirmWithin, reason },
+        by,
+      }),
+    confirmPolicy: (id, { by }) => call('POST', `/admin/policies/${part(id)}/confirm`, { by }),
+    policyHistory: async id =>
+      (await call<{ history: PolicyRecord[] }>('GET', `/admin/policies/${part(id)}/history`)).history,
+    rollbackPolicy: (id, version, { by, reason }) =>
+      call('POST', `/admin/policies/${part(id)}/rollback`, { body: { version, reason }, by }),
+    deletePolicy: (id, expectedVersion, { by, reason }) =>
+      call('DELETE', `/admin/policies/${part(id)}`, { query: { expectedVersion, reason }, by }),
+    putListEntry: (list, cidr, body, { by }) => call('PUT', `/admin/lists/${list}/${part(cidr)}`, { body, by }),
+    deleteListEntry: (list, cidr, { by }) => call('DELETE', `/admin/lists/${list}/${part(cidr)}`, { by }),
+    putSettings: (body, { by }) => call('PUT', '/admin/settings', { body, by }),
+    keys: query => call('GET', '/admin/keys', { query }),
+    key: key => call('GET', `/admin/keys/${part(key)}`),
+    deleteKey: (key, { by }) => call('DELETE', `/admin/keys/${part(key)}`, { by }),
+    events: query => call('GET', '/admin/events', { query }),
+    audit: async query => (await call<{ audit: [] }>('GET', '/admin/audit', { query })).audit,
+    seenBy: epoch => call('GET', '/admin/seen', { query: { epoch } }),
+  }
+}
+
+interface Call {
+  readonly query?: Readonly<Record<string, string | number | undefined>>
+  readonly body?: unknown
+  readonly by?: string
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+/** `connection refused` rather than `fetch failed`. */
+function causeOf(error: unknown): string {
+  const { name, message, cause } = error as Error & { cause?: { code?: string; message?: string } }
+  if (name === 'TimeoutError') return 'no answer in time'
+  if (cause?.code === 'ECONNREFUSED') return 'connection refused'
+  return cause?.code ?? cause?.message ?? message
+}

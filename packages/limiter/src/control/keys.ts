@@ -1,0 +1,11 @@
+import type { KeyInfo, KeyPage } from '../contracts/index.ts'
+import type { Answer } from '../stores/store.ts'
+
+/** What is stored, key by key, for people. */
+export interface KeyBrowser {
+  /** `match` is a glob over key names; `cursor` `0` begins, and a page with cursor `0` was the last. */
+  page(match: string, cursor: string, limit: number): Answer<KeyPage>
+  get(key: string): Answer<KeyInfo | undefined>
+  /** Whether there was such a key. */
+  delete(key: string): Answer<boolean>
+}
