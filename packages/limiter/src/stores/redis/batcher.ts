@@ -1,10 +1,9 @@
-import type { Cluster, Redis } from 'ioredis'
-import { BouncerError } from '../../errors.ts'
 import type { Verdict } from '../store.ts'
 import { decodeBatch, encodeBatch, type Flagged } from './encode.ts'
+import { type Evaluator, evaluate, FENCE, isReply, unavailable } from './evaluate.ts'
 import type { Keys } from './keys.ts'
 import type { RedisNode } from './node.ts'
-import { composeScript, onShiftedClock, type Script } from './scripts.ts'
+import { composeScript, onShiftedClock } from './scripts.ts'
 
 /** How far the store's clock runs ahead of Redis': 0 but in tests that turn it. */
 export interface Clock {
@@ -19,8 +18,6 @@ interface Entry {
 
 /** Measured: larger batches make Node and Redis take turns instead of overlapping. */
 const MAX_BATCH = 32
-/** Of the deadline: what Redis may use. The rest is for the answer's way back, so that what was counted is also heard. */
-const FENCE = 0.8
 
 /**
  * Gathers the checks of one turn of the event loop for one node into one EVALSHA of up to 32 (in a Cluster one a client,
@@ -74,12 +71,15 @@ export class Batcher {
       this.inFlight--
       clearTimeout(timer)
     }
-    const timer = setTimeout(() => {
+    const expire = () => {
+      if (!open) return
       end()
       this.node.missed()
       const error = unavailable(`no answer from Redis within ${this.deadlineMs} ms`)
       for (const entry of entries) entry.reject(error)
-    }, this.deadlineMs)
+    }
+    // When it was us who were busy, the answer is here already and is read before setImmediate.
+    const timer = setTimeout(() => setImmediate(expire), deadline - performance.now())
     const groups = this.cluster ? byClient(entries) : [entries]
     let unanswered = groups.length
     for (const group of groups) {
@@ -107,7 +107,7 @@ export class Batcher {
         this.cluster,
       )
     } catch (error) {
-      this.node.failed(error as Error)
+      if (isReply(error)) this.node.failed(error)
       for (const entry of entries) entry.reject(unavailable((error as Error).message))
       return
     }
@@ -119,13 +119,20 @@ export class Batcher {
       return
     }
     this.node.answered(sent, (reply[0] as number) - shiftUs)
+    let failure: Error | undefined
+    let wrote = false
     for (const [i, verdict] of decodeBatch(reply, checks).entries()) {
       const entry = entries[i] as Entry
       if (verdict instanceof Error) {
-        this.node.failed(verdict)
+        failure = verdict
         entry.reject(unavailable(verdict.message))
-      } else entry.resolve(verdict)
+      } else {
+        if (verdict.receipt) wrote = true
+        entry.resolve(verdict)
+      }
     }
+    if (failure) this.node.failed(failure)
+    else if (wrote) this.node.wrote()
   }
 }
 
@@ -138,30 +145,3 @@ function byClient(entries: readonly Entry[]): Entry[][] {
   }
   return [...groups.values()]
 }
-
-type Evaluator = Pick<Redis | Cluster, 'evalsha' | 'eval'>
-
-/**
- * EVALSHA; a script that the server has lost is sent whole, one that it has moved to another node follows there. No other
- * error is tried again: it may have counted.
- */
-export async function evaluate(
-  redis: Evaluator,
-  { sha, text }: Script,
-  keys: readonly string[],
-  args: readonly (string | number)[],
-  cluster?: Evaluator,
-): Promise<(number | string)[]> {
-  try {
-    return (await redis.evalsha(sha, keys.length, ...keys, ...args)) as (number | string)[]
-  } catch (error) {
-    const { message } = error as Error
-    if (message.startsWith('NOSCRIPT'))
-      return (await redis.eval(text, keys.length, ...keys, ...args)) as (number | string)[]
-    if (cluster && /^(MOVED|ASK) /.test(message)) return evaluate(cluster, { sha, text }, keys, args)
-    throw error
-  }
-}
-
-export const unavailable = (what: string) =>
-  new BouncerError('ERR_UNAVAILABLE', what, 'The fail mode decides meanwhile; see /health, and bouncer status')

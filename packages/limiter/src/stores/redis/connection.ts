@@ -1,7 +1,11 @@
 import keySlot from 'cluster-key-slot'
 import { Cluster, Redis } from 'ioredis'
+import { evaluate, FENCE, isReply, unavailable, withTimeout } from './evaluate.ts'
 import { type NodeState, RedisNode } from './node.ts'
+import { fenced, type Script } from './scripts.ts'
 import { type RedisSettings, splitEndpoint } from './settings.ts'
+
+export const NOT_YET = 'not connected yet'
 
 /** What every connection has: nothing is queued while it is down, nothing is sent twice. */
 function commonOptions({ username, password, db, tls }: RedisSettings) {
@@ -11,12 +15,11 @@ function commonOptions({ username, password, db, tls }: RedisSettings) {
     ...(tls !== undefined && tls !== false && { tls: tls === true ? {} : tls }),
     db,
     connectTimeout: 2000,
-    maxRetriesPerRequest: null,
+    // What is under way when the connection ends fails at once.
+    maxRetriesPerRequest: 0,
     enableOfflineQueue: false,
     autoResendUnfulfilledCommands: false,
     retryStrategy: (times: number) => Math.min(50 * 2 ** Math.min(times, 4), 500),
-    // A master that has become a replica: connect again, to the new one.
-    reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
     connectionName: 'api-bouncer',
   }
 }
@@ -34,6 +37,8 @@ function connect(settings: RedisSettings, role: 'commands' | 'events'): Redis | 
         enableOfflineQueue: events,
         slotsRefreshTimeout: 1000,
         slotsRefreshInterval: 2000,
+        // Sending again what may have been done counts twice.
+        retryDelayOnFailover: 0,
         clusterRetryStrategy: times => Math.min(100 * times, 500),
       },
     )
@@ -57,6 +62,9 @@ export interface ConnectionEvents {
   onState(node: RedisNode, state: NodeState): void
 }
 
+/** An operator waits so long before hearing that Redis does not answer. */
+export const OPERATOR_MS = 2000
+
 /** The way to Redis, alone, through Sentinel or to a Cluster: one socket for commands a node, one for events. */
 export class Connection {
   readonly commands: Redis | Cluster
@@ -68,7 +76,7 @@ export class Connection {
   private only: RedisNode | undefined
   private closed = false
   /** Why there is no node at all. */
-  private trouble = 'not connected yet'
+  private trouble = NOT_YET
 
   constructor(settings: RedisSettings, listener: ConnectionEvents) {
     this.settings = settings
@@ -79,16 +87,14 @@ export class Connection {
     // Errors are told by the nodes' states, once a change; unheard ones would end the process.
     this.events.on('error', () => {})
     if (this.commands instanceof Redis) {
-      this.only = this.adopt(
-        this.commands,
-        `${settings.host ?? settings.sentinelName ?? '127.0.0.1'}:${settings.port ?? 6379}`,
-      )
+      const name = settings.sentinelName ?? `${settings.host ?? '127.0.0.1'}:${settings.port ?? 6379}`
+      this.only = this.adopt(this.commands, name)
     } else {
-      this.commands.on('error', error => {
+      const cluster = this.commands
+      cluster.on('error', error => {
         this.trouble = error.message
       })
-      this.commands.on('+node', (redis: Redis) => this.adopt(redis, `${redis.options.host}:${redis.options.port}`))
-      this.commands.on('-node', (redis: Redis) => this.drop(redis))
+      for (const change of ['+node', '-node', 'refresh']) cluster.on(change, () => this.reconcile(cluster))
     }
   }
 
@@ -96,22 +102,60 @@ export class Connection {
     return [...this.byName.values()]
   }
 
-  /** The node that serves a client's keys, when there is one. */
-  nodeOf(client: string): RedisNode | undefined {
+  /** The node that serves a client's keys (or those beside a key), when it is known. */
+  nodeOf(key: string): RedisNode | undefined {
     if (this.only) return this.only
-    const owner = (this.commands as Cluster).slots[keySlot(client)]?.[0]
+    const owner = (this.commands as Cluster).slots[keySlot(key)]?.[0]
     return owner === undefined ? undefined : this.byName.get(owner)
   }
 
-  /** ok only when every node is, and why not. */
+  /** Redis' epoch µs now; ours as long as it never answered. */
+  nowUs(): number {
+    for (const node of this.byName.values()) if (node.hasClock) return node.toRedisUs(performance.now())
+    return Date.now() * 1000
+  }
+
+  /** ok only when every node that owns keys is, and why not. */
   get health(): { state: 'ok' | 'degraded'; detail: string; latencyMs?: number } {
-    const masters = this.isCluster ? this.nodes.filter(node => !node.redis.options.readOnly) : this.nodes
-    const ill = masters.find(node => node.state !== 'ok')
-    if (ill) return { state: 'degraded', detail: `Redis at ${ill.name}: ${ill.detail}` }
-    if (masters.length === 0) return { state: 'degraded', detail: `Redis Cluster: ${this.trouble}` }
-    const latencyMs = Math.max(...masters.map(node => node.latencyMs))
-    const what = this.isCluster ? `Redis Cluster of ${masters.length} masters` : `Redis at ${masters[0]?.name}`
-    return { state: 'ok', detail: what, latencyMs: Math.round(latencyMs * 1000) / 1000 }
+    const owners = this.only ? [this.only.name] : ownersOf((this.commands as Cluster).slots)
+    if (owners.length === 0) return { state: 'degraded', detail: `Redis Cluster: ${this.trouble}` }
+    let latencyMs = 0
+    for (const owner of owners) {
+      const node = this.byName.get(owner)
+      if (node?.state !== 'ok') return { state: 'degraded', detail: `Redis at ${owner}: ${node?.detail ?? NOT_YET}` }
+      latencyMs = Math.max(latencyMs, node.latencyMs)
+    }
+    const detail = this.only ? `Redis at ${owners[0]}` : `Redis Cluster of ${owners.length} masters`
+    return { state: 'ok', detail, latencyMs: Math.round(latencyMs * 1000) / 1000 }
+  }
+
+  /**
+   * Runs a script that writes, where its keys live, within `ms`. What Redis would come to only later, when the caller has
+   * been told that it failed, it does not do at all.
+   */
+  async run(written: Script, keys: readonly string[], args: readonly (string | number)[], ms = OPERATOR_MS) {
+    const node = this.nodeOf(keys[0] as string)
+    if (!node?.hasClock) throw unavailable(this.health.detail)
+    const until = performance.now() + ms * FENCE
+    const attempt = async (again: boolean): Promise<(number | string)[]> => {
+      const sent = performance.now()
+      try {
+        const reply = await evaluate(this.commands, fenced(written), keys, [node.toRedisUs(until), ...args])
+        node.wrote()
+        return reply
+      } catch (error) {
+        const now = /^EXPIRED (\d+)/.exec((error as Error).message)?.[1]
+        if (now === undefined) {
+          if (isReply(error)) node.failed(error)
+          throw error
+        }
+        // Nothing was done: the clock we knew may be old, so ask once more while there is time.
+        node.answered(sent, Number(now))
+        if (again || performance.now() > until) throw unavailable('Redis came to it too late')
+        return attempt(true)
+      }
+    }
+    return withTimeout(attempt(false), ms)
   }
 
   async close(): Promise<void> {
@@ -121,23 +165,47 @@ export class Connection {
     this.events.disconnect()
   }
 
-  private adopt(redis: Redis, name: string): RedisNode {
-    const node = new RedisNode(redis, name, {
+  private adopt(redis: Redis, name: string, detail = NOT_YET): RedisNode {
+    const node: RedisNode = new RedisNode(redis, name, {
       deadlineMs: this.settings.deadlineMs,
+      detail,
       onState: state => {
+        if (this.closed) return
         this.listener.onState(node, state)
-        if (state === 'down' && this.commands instanceof Cluster && !this.closed) this.commands.refreshSlotsCache()
+        if (state === 'down' && this.commands instanceof Cluster) this.commands.refreshSlotsCache()
       },
     })
-    this.byName.get(name)?.close()
     this.byName.set(name, node)
     return node
   }
 
-  private drop(redis: Redis): void {
-    const name = `${redis.options.host}:${redis.options.port}`
-    if (this.byName.get(name)?.redis !== redis) return
-    this.byName.get(name)?.close()
-    this.byName.delete(name)
+  /**
+   * A Cluster's connections come and go. One that has ended stays, down, while its server owns slots: only the clients of
+   * these slots are without Redis.
+   */
+  private reconcile(cluster: Cluster): void {
+    if (this.closed) return
+    const owners = new Set(ownersOf(cluster.slots))
+    const present = new Map(cluster.nodes().map(redis => [`${redis.options.host}:${redis.options.port}`, redis]))
+    for (const [name, node] of this.byName) {
+      if (present.get(name) !== node.redis) node.close()
+      if (!present.has(name) && !owners.has(name)) this.byName.delete(name)
+    }
+    for (const [name, redis] of present) {
+      const known = this.byName.get(name)
+      if (known?.redis !== redis) this.adopt(redis, name, known?.detail)
+    }
   }
+}
+
+/** Who owns slots: `host:port`, each once. */
+function ownersOf(slots: readonly string[][]): string[] {
+  const owners = new Set<string>()
+  let last: string | undefined
+  for (const slot of slots) {
+    const owner = slot?.[0]
+    if (owner !== undefined && owner !== last) owners.add(owner)
+    last = owner
+  }
+  return [...owners]
 }

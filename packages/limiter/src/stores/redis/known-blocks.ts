@@ -14,7 +14,7 @@ interface Known {
 export class KnownBlocks {
   private readonly blocks = new Map<string, Known>()
   private readonly size: number
-  /** Grows with everything that is forgotten on purpose: an answer asked for before that must not be learnt. */
+  /** Grows with everything that is doubted on purpose: an answer asked for before that must not be learnt. */
   generation = 0
 
   constructor(size = 50_000) {
@@ -58,8 +58,9 @@ export class KnownBlocks {
     this.blocks.delete(client)
   }
 
-  forgetAll(): void {
+  /** Somebody may have been let back in: each is asked for again, and while nobody can be asked, still holds. */
+  distrustAll(): void {
     this.generation++
-    this.blocks.clear()
+    for (const known of this.blocks.values()) known.trustedUntil = 0
   }
 }

@@ -23,7 +23,9 @@ export class LocalStore extends MemoryStore {
     // What fits the whole limit must not be refused for ever because our share of it is small.
     const cost = check.cost > check.policy.maxCost ? check.cost : Math.min(check.cost, share.maxCost)
     // No violations: a block that Redis does not know of could not be lifted everywhere.
-    return super.check({ ...check, policy: share, cost, penalise: false })
+    // No receipt: a refund goes to Redis, which never counted this.
+    const { receipt: _, ...verdict } = super.check({ ...check, policy: share, cost, penalise: false })
+    return verdict
   }
 
   private share(policy: CompiledPolicy): CompiledPolicy {

@@ -5,6 +5,8 @@ export type NodeState = 'ok' | 'failing' | 'down'
 
 export interface NodeOptions {
   readonly deadlineMs: number
+  /** Why it is not asked yet. */
+  readonly detail: string
   onState(state: NodeState): void
 }
 
@@ -13,8 +15,10 @@ const PROBE_MS = 100
 const GIVE_UP_MS = 3000
 /** Two batches in a row without an answer: one may be a hiccup. */
 const MISSES = 2
-/** A node that failed is called ok again after this time without a failure. */
+/** A node that failed is called ok again when it writes, this time after its last failure. */
 const CALM_MS = 1000
+/** A server that may only be read is left for the one that a name leads to by now, at most so often. */
+const RECONNECT_MS = 1000
 /** The best clock sample is believed for so long; then a newer one replaces it. */
 const SAMPLE_MS = 10_000
 
@@ -26,12 +30,18 @@ export class RedisNode {
   readonly redis: Redis
   readonly name: string
   state: NodeState = 'down'
-  detail = 'not connected yet'
   latencyMs = 0
   private readonly options: NodeOptions
   private sample: { offsetUs: number; rttMs: number; at: number } | undefined
+  private reachable = false
+  private unreachable: string
+  /** What went wrong with the present connection, said better than by its end. */
+  private lastError: string | undefined
+  /** What it answered instead of doing its work; outlives the connection, until a write succeeds. */
+  private failure: string | undefined
   private misses = 0
   private failedAt = Number.NEGATIVE_INFINITY
+  private reconnectedAt = Number.NEGATIVE_INFINITY
   private answeredAt = performance.now()
   private probing = false
   private timer: NodeJS.Timeout | undefined
@@ -41,12 +51,17 @@ export class RedisNode {
     this.redis = redis
     this.name = name
     this.options = options
+    this.unreachable = options.detail
     redis.on('ready', () => {
+      this.lastError = undefined
       this.answeredAt = performance.now()
       this.probe()
     })
-    redis.on('close', () => this.down('the connection is closed'))
-    redis.on('error', (error: Error) => this.down(reasonOf(error)))
+    redis.on('close', () => this.down(this.lastError ?? 'the connection is closed'))
+    redis.on('error', (error: Error) => {
+      this.lastError = reasonOf(error)
+      this.down(this.lastError)
+    })
     // A Cluster's node connects with its first command; others are connecting already.
     if (redis.status === 'ready' || redis.status === 'wait') this.probe()
     else this.schedule()
@@ -54,7 +69,17 @@ export class RedisNode {
 
   /** Whether it makes sense to ask. */
   get askable(): boolean {
-    return this.state !== 'down'
+    return this.reachable
+  }
+
+  /** What is wrong, for people. */
+  get detail(): string {
+    return this.reachable ? (this.failure ?? '') : this.unreachable
+  }
+
+  /** Whether it has ever told its time. */
+  get hasClock(): boolean {
+    return this.sample !== undefined
   }
 
   /** A moment of ours (performance.now()) in this server's time, µs; never later than it really is. */
@@ -62,12 +87,7 @@ export class RedisNode {
     return Math.floor(localMs * 1000 + (this.sample?.offsetUs ?? Number.NEGATIVE_INFINITY))
   }
 
-  /** Its epoch µs now; ours as long as it never answered. */
-  nowUs(): number {
-    return this.sample ? this.toRedisUs(performance.now()) : Date.now() * 1000
-  }
-
-  /** Every answer carries the server's time. */
+  /** Every answer carries the server's time. A late one shows that it lives, not that it is worth asking. */
   answered(sentMs: number, redisUs: number): void {
     const now = performance.now()
     const rttMs = now - sentMs
@@ -80,16 +100,31 @@ export class RedisNode {
     if (!sample || contradicts || rttMs <= sample.rttMs || now - sample.at > SAMPLE_MS)
       this.sample = { offsetUs, rttMs, at: now }
     this.latencyMs = rttMs
-    this.misses = 0
     this.answeredAt = now
-    if (this.state === 'down') this.become('ok', '')
-    else if (this.state === 'failing' && now - this.failedAt > CALM_MS) this.become('ok', '')
+    if (rttMs > this.options.deadlineMs) return
+    this.misses = 0
+    if (this.reachable || this.closed) return
+    this.reachable = true
+    this.tell()
   }
 
-  /** It answered, but with an error. */
-  failed(error: Error): void {
-    this.failedAt = performance.now()
-    if (this.state !== 'down') this.become('failing', error.message)
+  /** It answered, but with an error: it is out of memory, or a replica, or does not let us. */
+  failed({ message }: Error): void {
+    const now = performance.now()
+    this.failedAt = now
+    this.failure = message
+    this.tell()
+    if (!message.includes('READONLY') || now - this.reconnectedAt < RECONNECT_MS) return
+    this.reconnectedAt = now
+    this.lastError = message
+    this.redis.disconnect(true)
+  }
+
+  /** A write succeeded: the only proof that what failed does so no more. */
+  wrote(): void {
+    if (this.failure === undefined || performance.now() - this.failedAt < CALM_MS) return
+    this.failure = undefined
+    this.tell()
   }
 
   /** A batch got no answer in time. */
@@ -98,51 +133,52 @@ export class RedisNode {
   }
 
   close(): void {
+    this.down('the connection is closed')
     this.closed = true
     clearTimeout(this.timer)
   }
 
   private down(detail: string): void {
     if (this.closed) return
-    this.become('down', detail)
+    this.reachable = false
+    this.unreachable = detail
+    this.tell()
     this.schedule()
   }
 
-  private become(state: NodeState, detail: string): void {
-    const changed = state !== this.state
+  private tell(): void {
+    const state = !this.reachable ? 'down' : this.failure === undefined ? 'ok' : 'failing'
+    if (state === this.state) return
     this.state = state
-    this.detail = detail
-    if (changed) this.options.onState(state)
+    this.options.onState(state)
   }
 
   private schedule(): void {
     if (this.closed || this.timer) return
     this.timer = setTimeout(() => {
       this.timer = undefined
-      if (this.state === 'down') this.probe()
+      if (!this.reachable) this.probe()
     }, PROBE_MS)
     this.timer.unref()
   }
 
   private probe(): void {
     if (this.closed) return
+    const { redis } = this
     const now = performance.now()
-    if (now - this.answeredAt > GIVE_UP_MS && this.redis.status !== 'wait' && this.redis.status !== 'end') {
+    if (now - this.answeredAt > GIVE_UP_MS && redis.status !== 'wait' && redis.status !== 'end') {
       this.answeredAt = now
-      this.probing = false
-      this.redis.disconnect(true)
+      redis.disconnect(true)
     }
-    if (!this.probing && (this.redis.status === 'ready' || this.redis.status === 'wait')) {
+    if (!this.probing && (redis.status === 'ready' || redis.status === 'wait')) {
       this.probing = true
-      this.redis
+      redis
         .time()
-        .then(([seconds, micros]) => {
-          // A late answer shows that it lives again, not that it is quick: the next probe does.
-          if (performance.now() - now <= this.options.deadlineMs)
-            this.answered(now, Number(seconds) * 1_000_000 + Number(micros))
-          else this.answeredAt = performance.now()
+        .then(([seconds, micros]) => this.answered(now, Number(seconds) * 1_000_000 + Number(micros)))
+        .catch((error: Error) => {
+          // A connection that is gone has said so itself, and better.
+          if (redis.status === 'ready') this.down(reasonOf(error))
         })
-        .catch((error: Error) => this.down(reasonOf(error)))
         .finally(() => {
           this.probing = false
         })

@@ -1,10 +1,8 @@
 import { auditEntrySchema } from '../../contracts/index.ts'
 import { type AuditLog, KEPT_AUDIT } from '../../control/audit.ts'
-import type { Connection } from './connection.ts'
+import { type Connection, OPERATOR_MS } from './connection.ts'
+import { withTimeout } from './evaluate.ts'
 import type { Keys } from './keys.ts'
-import { withTimeout } from './redis-store.ts'
-
-const TIMEOUT_MS = 2000
 
 /** The audit in a capped stream. */
 export function redisAuditLog({ commands }: Connection, { audit }: Keys): AuditLog {
@@ -12,11 +10,11 @@ export function redisAuditLog({ commands }: Connection, { audit }: Keys): AuditL
     async append(entry) {
       await withTimeout(
         commands.xadd(audit, 'MAXLEN', '~', KEPT_AUDIT, '*', 'entry', JSON.stringify(entry)),
-        TIMEOUT_MS,
+        OPERATOR_MS,
       )
     },
     async latest(limit) {
-      const entries = await withTimeout(commands.xrevrange(audit, '+', '-', 'COUNT', limit), TIMEOUT_MS)
+      const entries = await withTimeout(commands.xrevrange(audit, '+', '-', 'COUNT', limit), OPERATOR_MS)
       return entries.flatMap(([id, fields]) => {
         const parsed = auditEntrySchema.safeParse({
           ...JSON.parse(fields[1] ?? '{}'),

@@ -2,13 +2,15 @@ import { type ControlState, type StatsFrame, statsFrameSchema } from '../../cont
 import type { Logger } from '../../options.ts'
 import type { Backend } from '../backend.ts'
 import type { MemoryStoreOptions } from '../memory/memory-store.ts'
-import { evaluate } from './batcher.ts'
-import { Connection } from './connection.ts'
+import { Connection, NOT_YET, OPERATOR_MS } from './connection.ts'
+import { withTimeout } from './evaluate.ts'
 import { createKeys } from './keys.ts'
 import { LocalStore } from './local-store.ts'
+import { redisAuditLog } from './redis-audit.ts'
 import { RedisEventLog } from './redis-events.ts'
+import { redisKeys } from './redis-keys.ts'
 import { RedisLedger } from './redis-ledger.ts'
-import { RedisStore, withTimeout } from './redis-store.ts'
+import { RedisStore } from './redis-store.ts'
 import { loadScript } from './scripts.ts'
 import type { RedisSettings } from './settings.ts'
 
@@ -16,7 +18,8 @@ const heartbeatScript = loadScript('heartbeat')
 
 /** An instance that has not been heard of for so long is not counted any more. */
 const DEAD_MS = 5000
-const TIMEOUT_MS = 2000
+/** Redis answers again once it has done so for this long: who flaps is told of once. */
+const CALM_MS = 1000
 
 export interface RedisBackendOptions extends MemoryStoreOptions {
   readonly seed: ControlState
@@ -30,30 +33,48 @@ export function redisBackend(
   { seed, instance, logger, ...memory }: RedisBackendOptions,
 ): Backend {
   const keys = createKeys(settings.prefix, settings.db)
-  let told: 'ok' | 'degraded' | undefined
-  const connection = new Connection(settings, { onState: () => tellState() })
+  const connection = new Connection(settings, {
+    onState: (_, state) => {
+      tellState()
+      // It may have lost what we know, or others may have changed something since.
+      if (state === 'ok') void hear(-1)
+    },
+  })
   const store = new RedisStore(connection, keys, settings.deadlineMs)
   const ledger = new RedisLedger(connection, keys, instance, seed, message => logger.warn(message))
   const events = new RedisEventLog(connection, keys, instance)
   const local = new LocalStore(memory, settings.expectedInstances)
   let lastFrame: StatsFrame | undefined
+  let told: 'ok' | 'degraded' | undefined
+  let calming: NodeJS.Timeout | undefined
 
-  /** One line a change of state, and an event for those who watch. */
+  /** One line a change of state, and an event for those who watch. Back to ok is a change once it has lasted. */
   function tellState(): void {
     const { state, detail } = connection.health
-    if (state === told || (told === undefined && state === 'degraded' && detail.endsWith('not connected yet'))) return
+    if (state === 'degraded') {
+      clearTimeout(calming)
+      calming = undefined
+      if (told !== 'degraded' && !detail.endsWith(NOT_YET)) tell(state, detail)
+    } else if (told === undefined) tell(state, detail)
+    else if (told === 'degraded') {
+      calming ??= setTimeout(() => {
+        calming = undefined
+        tell(state, detail)
+      }, CALM_MS).unref()
+    }
+  }
+
+  function tell(state: 'ok' | 'degraded', detail: string): void {
+    if (state === 'degraded') {
+      logger.warn(`degraded: ${detail}. The fail modes of the policies decide until it answers`)
+    } else logger.info(`${detail} answers; counting is shared${told === undefined ? '' : ' again'}`)
     told = state
-    if (state === 'ok') {
-      logger.info(`${detail} answers; counting is shared again`)
-      void hear(-1)
-    } else logger.warn(`degraded: ${detail}. The fail modes of the policies decide until it answers`)
-    void events.append({ type: 'store-state', state, detail }).catch(() => {})
+    void events.append({ type: 'store-state', state, detail })
   }
 
   /** Something in the control state may be new: policies, lists, or somebody was unblocked. */
   async function hear(epoch: number): Promise<void> {
-    if (epoch === ledger.epoch) return
-    if (ledger.epoch !== 0) store.known.forgetAll()
+    if (epoch !== ledger.epoch) store.known.distrustAll()
     await ledger.sync(epoch).catch(() => {})
   }
 
@@ -63,7 +84,7 @@ export function redisBackend(
   })
   connection.events.on('ready', () => {
     connection.events
-      .subscribe(keys.channels.events, keys.channels.control)
+      .subscribe(keys.channels.events, keys.channels.control) // a hint: heartbeats bring what it loses
       .then(() => events.catchUp())
       .catch(() => {})
   })
@@ -72,18 +93,15 @@ export function redisBackend(
   })
 
   async function heartbeat(frame: StatsFrame): Promise<void> {
-    const reply = await withTimeout(
-      evaluate(
-        connection.commands,
-        heartbeatScript,
-        [keys.instances, keys.frames, keys.epoch],
-        [instance, JSON.stringify(frame), keys.channels.stats, DEAD_MS],
-      ),
-      TIMEOUT_MS,
+    if (!connection.nodeOf(keys.epoch)?.askable) return
+    const [epoch, instances, newest] = await connection.run(
+      heartbeatScript,
+      [keys.instances, keys.frames, keys.epoch, keys.log, keys.blocks],
+      [instance, JSON.stringify(frame), keys.channels.stats, DEAD_MS],
     )
-    const [epoch, instances] = reply as unknown as [string | null, number]
-    local.instances = instances
-    await hear(epoch === null ? -1 : Number(epoch))
+    local.instances = Number(instances)
+    if (newest) events.reached(String(newest))
+    await hear(epoch ? Number(epoch) : -1)
     await events.flush()
   }
 
@@ -91,6 +109,8 @@ export function redisBackend(
     store,
     ledger,
     events,
+    audit: redisAuditLog(connection, keys),
+    keys: redisKeys(connection, keys),
     local,
     publish(frame) {
       lastFrame = frame
@@ -104,7 +124,7 @@ export function redisBackend(
           connection.commands.zrangebyscore(keys.instances, store.now() - DEAD_MS, '+inf'),
           connection.commands.hgetall(keys.frames),
         ]),
-        TIMEOUT_MS,
+        OPERATOR_MS,
       ).catch((): [string[], Record<string, string>] => [[], {}])
       const read = alive.flatMap(name => {
         const parsed = statsFrameSchema.safeParse(JSON.parse(frames[name] ?? 'null'))
@@ -113,6 +133,7 @@ export function redisBackend(
       return read.length > 0 || !lastFrame ? read : [lastFrame]
     },
     async close() {
+      clearTimeout(calming)
       await withTimeout(Promise.all([store.close(), events.flush()]), 1000).catch(() => {})
       await withTimeout(
         Promise.all([

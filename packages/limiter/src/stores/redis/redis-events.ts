@@ -1,17 +1,25 @@
 import { type BouncerEvent, eventSchema, type NewEvent } from '../../contracts/index.ts'
 import { type Catchup, compareIds, type EventLog, type Listener } from '../../events/event-log.ts'
-import { evaluate } from './batcher.ts'
-import type { Connection } from './connection.ts'
+import { type Connection, OPERATOR_MS } from './connection.ts'
+import { withTimeout } from './evaluate.ts'
 import type { Keys } from './keys.ts'
-import { withTimeout } from './redis-store.ts'
 import { loadScript } from './scripts.ts'
 
 const appendScript = loadScript('append')
 
 export const LOG_LENGTH = 10_000
-const TIMEOUT_MS = 2000
 /** While Redis is away so many of our own events are kept, to be told when it is back. */
 const KEPT = 1000
+/** Events read, and sent, at once. */
+const READ = 500
+const SENT = 100
+
+/** An event's place in the log; the event itself is absent when a newer version wrote it. */
+interface Placed {
+  readonly id: string
+  readonly prev: string
+  readonly event?: BouncerEvent | undefined
+}
 
 /** The fleet's events: a capped stream that says what was missed, and pub/sub as its fast path. */
 export class RedisEventLog implements EventLog {
@@ -22,7 +30,9 @@ export class RedisEventLog implements EventLog {
   private outbox: NewEvent[] = []
   private sending: Promise<void> | undefined
   private dropped = 0
+  /** The newest event that the listeners were told, or that was there before they were. */
   private last: string | undefined
+  private behind = false
   private catching: Promise<void> | undefined
 
   constructor(connection: Connection, keys: Keys, instance: string) {
@@ -39,30 +49,22 @@ export class RedisEventLog implements EventLog {
   }
 
   async flush(): Promise<void> {
-    if (this.sending) return this.sending
+    // One at a time, in order; who waits for its event waits until it had its turn.
+    if (this.sending) await this.sending
     if (this.outbox.length === 0) return
-    this.sending = this.send().finally(() => {
+    this.sending ??= this.send().finally(() => {
       this.sending = undefined
     })
     await this.sending
-    if (this.outbox.length > 0 && this.connection.health.state === 'ok') await this.flush()
   }
 
   async after(id: string, limit: number): Promise<Catchup> {
-    const entries = await withTimeout(
-      this.connection.commands.xrange(this.keys.log, `(${id}`, '+', 'COUNT', limit),
-      TIMEOUT_MS,
-    )
-    const events = entries.flatMap(entry => parseEntry(entry) ?? [])
-    return { events, gap: events[0] !== undefined && compareIds(events[0].prev, id) > 0 }
+    const placed = await this.read(id, limit)
+    return { events: eventsOf(placed), gap: isGap(id, placed) }
   }
 
   async latest(limit: number): Promise<BouncerEvent[]> {
-    const entries = await withTimeout(
-      this.connection.commands.xrevrange(this.keys.log, '+', '-', 'COUNT', limit),
-      TIMEOUT_MS,
-    )
-    return entries.flatMap(entry => parseEntry(entry) ?? []).reverse()
+    return eventsOf(await this.newest(limit)).reverse()
   }
 
   subscribe(listener: Listener): () => void {
@@ -72,14 +74,23 @@ export class RedisEventLog implements EventLog {
 
   /** A message of the events channel. */
   heard(message: string): void {
-    const event = parseEvent(message)
-    if (!event || (this.last !== undefined && compareIds(event.id, this.last) <= 0)) return
-    if (this.last !== undefined && event.prev !== this.last) void this.catchUp()
-    else if (!this.catching) this.deliver(event)
+    const placed = parseMessage(message)
+    if (!placed) return
+    // The first of all: what came before it is past.
+    this.last ??= placed.prev
+    if (compareIds(placed.id, this.last) <= 0) return
+    if (this.catching || placed.prev !== this.last) void this.catchUp()
+    else this.deliver(placed)
+  }
+
+  /** The log has come so far, whether we heard of it or not. */
+  reached(id: string): void {
+    if (this.last === undefined || compareIds(id, this.last) > 0) void this.catchUp()
   }
 
   /** Reads what was missed: after a gap, and after a lost connection. */
   catchUp(): Promise<void> {
+    this.behind = true
     this.catching ??= this.readOn()
       .catch(() => {})
       .finally(() => {
@@ -90,68 +101,103 @@ export class RedisEventLog implements EventLog {
 
   private async readOn(): Promise<void> {
     if (this.last === undefined) {
-      this.last = (await this.latest(1))[0]?.id ?? '0-0'
-      return
+      const [newest] = await this.newest(1)
+      this.last ??= newest?.id ?? '0-0'
     }
-    for (;;) {
-      const after = this.last
-      const { events, gap } = await this.after(after, 500)
-      const first = events[0]
-      if (!first) return
-      if (gap) this.deliver({ type: 'gap', id: first.prev, prev: after, at: first.at, instance: this.instance, after })
-      for (const event of events) this.deliver(event)
+    // Again when it was asked meanwhile: what was read may end before what was heard of.
+    while (this.behind) {
+      this.behind = false
+      for (let more = true; more; ) {
+        const after: string = this.last
+        const placed = await this.read(after, READ)
+        if (isGap(after, placed)) this.tellGap(after, placed[0] as Placed)
+        for (const one of placed) this.deliver(one)
+        more = placed.length === READ
+      }
     }
   }
 
-  private deliver(event: BouncerEvent): void {
-    this.last = event.id
+  private tellGap(after: string, { id, prev }: Placed): void {
+    const at = Number(id.split('-')[0])
+    const place = { id: compareIds(prev, after) > 0 ? prev : after, prev: after }
+    this.tell({ type: 'gap', ...place, at, instance: this.instance, after })
+  }
+
+  private deliver({ id, event }: Placed): void {
+    this.last = id
+    if (event) this.tell(event)
+  }
+
+  private tell(event: BouncerEvent): void {
     for (const listener of this.listeners) listener(event)
   }
 
+  private async read(after: string, limit: number): Promise<Placed[]> {
+    const { commands } = this.connection
+    const entries = await withTimeout(commands.xrange(this.keys.log, `(${after}`, '+', 'COUNT', limit), OPERATOR_MS)
+    return entries.map(parseEntry)
+  }
+
+  private async newest(limit: number): Promise<Placed[]> {
+    const { commands } = this.connection
+    const entries = await withTimeout(commands.xrevrange(this.keys.log, '+', '-', 'COUNT', limit), OPERATOR_MS)
+    return entries.map(parseEntry)
+  }
+
+  /** Sends all there is, until something does not go out. */
   private async send(): Promise<void> {
-    const events = this.outbox.splice(0, 100)
-    if (this.dropped > 0) events.push({ type: 'overflow', dropped: { event: this.dropped } })
-    // An unblock raises the epoch: whoever missed the message hears of it with the next heartbeat.
-    const bump = events.some(({ type }) => type === 'unblocked') ? 1 : 0
     const { keys } = this
-    try {
-      await withTimeout(
-        evaluate(
-          this.connection.commands,
+    while (this.outbox.length > 0) {
+      const events = this.outbox.slice(0, SENT)
+      const overflow: NewEvent[] = this.dropped > 0 ? [{ type: 'overflow', dropped: { event: this.dropped } }] : []
+      // An unblock raises the epoch: whoever missed the message hears of it with the next heartbeat.
+      const bump = events.some(({ type }) => type === 'unblocked') ? 1 : 0
+      try {
+        await this.connection.run(
           appendScript,
           [keys.log, keys.epoch],
-          [keys.channels.events, this.instance, LOG_LENGTH, bump, ...events.map(event => JSON.stringify(event))],
-        ),
-        TIMEOUT_MS,
-      )
+          [
+            keys.channels.events,
+            this.instance,
+            LOG_LENGTH,
+            bump,
+            ...[...events, ...overflow].map(event => JSON.stringify(event)),
+          ],
+        )
+      } catch {
+        // Told again later. What timed out was not written; what a broken connection hides may be told twice.
+        return
+      }
+      this.outbox.splice(0, events.length)
       this.dropped = 0
-    } catch {
-      // It may have been written all the same: an event told twice is better than one never told.
-      this.outbox.unshift(...events.filter(({ type }) => type !== 'overflow'))
     }
   }
 }
 
-function parseEvent(text: string): BouncerEvent | undefined {
+const eventsOf = (placed: readonly Placed[]) => placed.flatMap(({ event }) => event ?? [])
+
+/** Whether something between `after` and the first of these is lost: dropped by the cap, or with the log before this one. */
+function isGap(after: string, [first]: readonly Placed[]): boolean {
+  return first !== undefined && (compareIds(first.prev, after) > 0 || (first.prev === ORIGIN && after !== ORIGIN))
+}
+const ORIGIN = '0-0'
+
+// An older instance leaves out what it does not know, and keeps count of its place.
+function parseMessage(text: string): Placed | undefined {
   try {
-    // An older instance leaves out what it does not know.
-    return eventSchema.safeParse(JSON.parse(text)).data
+    const { id, prev, ...rest } = JSON.parse(text)
+    return { id, prev, event: eventSchema.safeParse({ id, prev, ...rest }).data }
   } catch {
     return undefined
   }
 }
 
-function parseEntry([id, fields]: [string, string[]]): BouncerEvent | undefined {
+function parseEntry([id, fields]: [string, string[]]): Placed {
   const of = (name: string) => fields[fields.indexOf(name) + 1] ?? ''
+  const [prev, instance, at] = [of('prev'), of('instance'), Number(id.split('-')[0])]
   try {
-    return eventSchema.safeParse({
-      ...JSON.parse(of('event')),
-      id,
-      prev: of('prev'),
-      at: Number(id.split('-')[0]),
-      instance: of('instance'),
-    }).data
+    return { id, prev, event: eventSchema.safeParse({ ...JSON.parse(of('event')), id, prev, at, instance }).data }
   } catch {
-    return undefined
+    return { id, prev }
   }
 }

@@ -1,11 +1,10 @@
 import { Cluster, type Redis } from 'ioredis'
 import type { KeyInfo } from '../../contracts/index.ts'
 import type { KeyBrowser } from '../../control/keys.ts'
-import type { Connection } from './connection.ts'
+import { type Connection, OPERATOR_MS } from './connection.ts'
+import { withTimeout } from './evaluate.ts'
 import type { Keys } from './keys.ts'
-import { withTimeout } from './redis-store.ts'
 
-const TIMEOUT_MS = 2000
 /** A page stops looking after this time, however little it has found: its cursor goes on from there. */
 const BUDGET_MS = 250
 const SCAN_COUNT = 500
@@ -94,21 +93,22 @@ export function redisKeys({ commands }: Connection, keys: Keys): KeyBrowser {
         const asked = match.startsWith(`${keys.prefix}:`) ? match : `${keys.prefix}:${match}`
         const [next, found] = await withTimeout(
           (nodes[node] as Redis).scan(at, 'MATCH', asked, 'COUNT', SCAN_COUNT),
-          TIMEOUT_MS,
+          OPERATOR_MS,
         )
         names.push(...found)
         at = next
         if (next === '0') node++
       }
-      const described = await withTimeout(Promise.all(names.map(describe)), TIMEOUT_MS)
+      const described = await withTimeout(Promise.all(names.map(describe)), OPERATOR_MS)
       return {
         keys: described.filter(info => info !== undefined),
         cursor: node >= nodes.length ? '0' : `${node}:${at}`,
       }
     },
-    get: key => withTimeout(key.startsWith(`${keys.prefix}:`) ? describe(key) : Promise.resolve(undefined), TIMEOUT_MS),
+    get: key =>
+      withTimeout(key.startsWith(`${keys.prefix}:`) ? describe(key) : Promise.resolve(undefined), OPERATOR_MS),
     async delete(key) {
-      return key.startsWith(`${keys.prefix}:`) && (await withTimeout(commands.del(key), TIMEOUT_MS)) > 0
+      return key.startsWith(`${keys.prefix}:`) && (await withTimeout(commands.del(key), OPERATOR_MS)) > 0
     },
   }
 }

@@ -1,5 +1,6 @@
 import {
   type ControlState,
+  type ListEntry,
   listEntrySchema,
   type NewEvent,
   type PolicyRecord,
@@ -7,17 +8,26 @@ import {
   settingsSchema,
 } from '../../contracts/index.ts'
 import { type Change, KEPT_VERSIONS, type Ledger } from '../../control/ledger.ts'
-import { evaluate } from './batcher.ts'
-import type { Connection } from './connection.ts'
+import { type Connection, OPERATOR_MS } from './connection.ts'
+import { withTimeout } from './evaluate.ts'
 import type { Keys } from './keys.ts'
 import { LOG_LENGTH } from './redis-events.ts'
-import { withTimeout } from './redis-store.ts'
 import { loadScript } from './scripts.ts'
 
 const commitScript = loadScript('commit')
 const mergeScript = loadScript('merge')
 
-const TIMEOUT_MS = 2000
+/** The control state as Redis keeps it: what a newer version wrote goes back as it was, readable or not. */
+interface Raw {
+  readonly epoch: number
+  /** By id: a PolicyRecord, or a tombstone. */
+  readonly policies: Readonly<Record<string, string>>
+  readonly settings: string
+  /** By `list cidr`. */
+  readonly lists: Readonly<Record<string, string>>
+}
+
+const listField = ({ list, cidr }: Pick<ListEntry, 'list' | 'cidr'>) => `${list} ${cidr}`
 
 /** Policies, lists and settings in Redis: the truth for every instance. Keeps the last state it saw for when Redis is away. */
 export class RedisLedger implements Ledger {
@@ -26,9 +36,13 @@ export class RedisLedger implements Ledger {
   private readonly instance: string
   private readonly listeners = new Set<(state: ControlState) => void>()
   private readonly warn: (message: string) => void
-  /** What this instance decides by: the seed until Redis has said more. */
+  /** What this instance decides by, and puts back when Redis has lost it: the seed until Redis has said more. */
+  private raw: Raw
   private known: ControlState
   private adopted = false
+  /** Redis may lack something that is known here. */
+  private mustMerge = true
+  private asked = 0
   private syncing: Promise<void> | undefined
 
   constructor(
@@ -42,69 +56,49 @@ export class RedisLedger implements Ledger {
     this.keys = keys
     this.instance = instance
     this.known = seed
+    this.raw = {
+      epoch: 0,
+      policies: Object.fromEntries(seed.policies.map(record => [record.policy.id, JSON.stringify(record)])),
+      settings: JSON.stringify(seed.settings),
+      lists: Object.fromEntries(seed.lists.map(entry => [listField(entry), JSON.stringify(entry)])),
+    }
     this.warn = warn
   }
 
   async load(): Promise<ControlState> {
-    const { epoch, policies, settings, lists } = this.keys
-    const replies = await withTimeout(
-      this.connection.commands.multi().get(epoch).hgetall(policies).get(settings).hgetall(lists).exec(),
-      TIMEOUT_MS,
-    )
-    const [epochNow, records, settingsNow, entries] = (replies ?? []).map(([error, reply]) => {
-      if (error) throw error
-      return reply
-    }) as [string | null, Record<string, string>, string | null, Record<string, string>]
-    if (epochNow === null || settingsNow === null) return this.known
-    const state: ControlState = {
-      epoch: Number(epochNow),
-      policies: [],
-      tombstones: {},
-      settings: settingsSchema.parse(JSON.parse(settingsNow)),
-      lists: this.readable(Object.values(entries), text => listEntrySchema.parse(JSON.parse(text))),
-    }
-    for (const [id, text] of Object.entries(records)) {
-      const record = JSON.parse(text) as { deleted?: boolean; version: number }
-      if (record.deleted) state.tombstones[id] = record.version
-      else state.policies.push(...this.readable([text], one => policyRecordSchema.parse(JSON.parse(one))))
-    }
-    return state
+    return this.parse(await this.read())
   }
 
   async commit(epoch: number, change: Change, event: NewEvent): Promise<number | undefined> {
     const { keys } = this
     const write = this.writeOf(change)
-    const reply = await withTimeout(
-      evaluate(
-        this.connection.commands,
-        commitScript,
-        [keys.epoch, keys.log, write.key, ...(write.history ? [write.history] : [])],
-        [
-          epoch,
-          keys.channels.events,
-          keys.channels.control,
-          this.instance,
-          LOG_LENGTH,
-          JSON.stringify(event),
-          KEPT_VERSIONS,
-          ...write.args,
-        ],
-      ),
-      TIMEOUT_MS,
+    const reply = await this.connection.run(
+      commitScript,
+      [keys.epoch, keys.log, write.key, ...(write.history ? [write.history] : [])],
+      [
+        epoch,
+        keys.channels.events,
+        keys.channels.control,
+        this.instance,
+        LOG_LENGTH,
+        JSON.stringify(event),
+        KEPT_VERSIONS,
+        ...write.args,
+      ],
     )
     const next = Number(reply)
     if (next < 0) return undefined
-    await this.sync(next)
+    // It is written; should Redis go away just now, the next heartbeat brings it here too.
+    await this.sync(next).catch(() => {})
     return next
   }
 
   async history(id: string): Promise<PolicyRecord[]> {
     const kept = await withTimeout(
       this.connection.commands.lrange(this.keys.history(id), 0, KEPT_VERSIONS - 1),
-      TIMEOUT_MS,
+      OPERATOR_MS,
     )
-    const live = kept.filter(text => !(JSON.parse(text) as { deleted?: boolean }).deleted)
-    return this.readable(live, text => policyRecordSchema.parse(JSON.parse(text)))
+    return this.readable(kept, text => (isTombstone(text) ? [] : [policyRecordSchema.parse(JSON.parse(text))]))
   }
 
   subscribe(listener: (state: ControlState) => void): () => void {
@@ -122,45 +116,81 @@ export class RedisLedger implements Ledger {
    * missing, puts back what Redis has lost, and takes over what is new.
    */
   sync(epoch: number): Promise<void> {
-    if (this.adopted && epoch === this.known.epoch) return Promise.resolve()
-    this.syncing ??= this.takeOver(epoch).finally(() => {
+    if (epoch < this.epoch) this.mustMerge = true
+    else if (epoch === this.epoch && !this.mustMerge) return Promise.resolve()
+    this.asked++
+    this.syncing ??= this.takeOver().finally(() => {
       this.syncing = undefined
     })
     return this.syncing
   }
 
-  private async takeOver(epoch: number): Promise<void> {
-    if (!this.adopted || epoch < this.known.epoch) await this.merge()
-    this.known = await this.load()
-    this.adopted = true
-    for (const listener of this.listeners) listener(this.known)
+  /** Again when it was asked meanwhile: what was read may be older than what was heard of. */
+  private async takeOver(): Promise<void> {
+    let answering: number
+    do {
+      answering = this.asked
+      if (this.mustMerge) await this.merge(this.raw)
+      this.mustMerge = false
+      const raw = await this.read()
+      this.known = this.parse(raw)
+      this.raw = raw
+      this.adopted = true
+      for (const listener of this.listeners) listener(this.known)
+    } while (answering !== this.asked)
   }
 
-  private async merge(): Promise<void> {
+  private async read(): Promise<Raw> {
+    const { epoch, policies, settings, lists } = this.keys
+    const transaction = () =>
+      withTimeout(
+        this.connection.commands.multi().get(epoch).hgetall(policies).get(settings).hgetall(lists).exec(),
+        OPERATOR_MS,
+      )
+    let replies = await transaction()
+    // Nobody has put anything in yet.
+    if (replies?.[2]?.[1] === null) {
+      await this.merge(this.raw)
+      replies = await transaction()
+    }
+    const [epochNow, records, settingsNow, entries] = (replies ?? []).map(([error, reply]) => {
+      if (error) throw error
+      return reply
+    }) as [string | null, Record<string, string>, string, Record<string, string>]
+    return { epoch: Number(epochNow), policies: records, settings: settingsNow, lists: entries }
+  }
+
+  private parse(raw: Raw): ControlState {
+    const [settings = this.known.settings] = this.readable([raw.settings], text => [
+      settingsSchema.parse(JSON.parse(text)),
+    ])
+    const tombstones: Record<string, number> = {}
+    const policies = Object.entries(raw.policies).flatMap(([id, text]) => {
+      const readable = isTombstone(text)
+        ? []
+        : this.readable([text], one => [policyRecordSchema.parse(JSON.parse(one))])
+      // Its version stays known, so that the next one is higher.
+      if (readable.length === 0) tombstones[id] = versionOf(text)
+      return readable
+    })
+    const lists = this.readable(Object.values(raw.lists), text => [listEntrySchema.parse(JSON.parse(text))])
+    return { epoch: raw.epoch, policies, tombstones, settings, lists }
+  }
+
+  private async merge({ epoch, policies, settings, lists }: Raw): Promise<void> {
     const { keys } = this
-    const { policies, tombstones, settings, lists, epoch } = this.known
-    const records = [
-      ...policies.map(record => ({ id: record.policy.id, version: record.version, json: JSON.stringify(record) })),
-      ...Object.entries(tombstones).map(([id, version]) => ({
-        id,
-        version,
-        json: JSON.stringify({ deleted: true, version }),
-      })),
-    ]
-    await withTimeout(
-      evaluate(
-        this.connection.commands,
-        mergeScript,
-        [keys.epoch, keys.policies, keys.settings, keys.lists, ...records.map(({ id }) => keys.history(id))],
-        [
-          this.adopted ? epoch : 0,
-          JSON.stringify(settings),
-          records.length,
-          ...records.flatMap(({ id, version, json }) => [id, version, json]),
-          ...lists.flatMap(entry => [`${entry.list} ${entry.cidr}`, JSON.stringify(entry)]),
-        ],
-      ),
-      TIMEOUT_MS,
+    const ids = Object.keys(policies)
+    await this.connection.run(
+      mergeScript,
+      [keys.epoch, keys.policies, keys.settings, keys.lists, ...ids.map(id => keys.history(id))],
+      [
+        epoch,
+        KEPT_VERSIONS,
+        settings,
+        ids.length,
+        ...Object.entries(policies).flatMap(([id, text]) => [id, versionOf(text), text]),
+        ...Object.entries(lists).flat(),
+      ],
     )
   }
 
@@ -179,18 +209,17 @@ export class RedisLedger implements Ledger {
       }
     }
     if ('settings' in change) return { key: keys.settings, args: ['set', JSON.stringify(change.settings)] }
-    const { list, cidr } = 'list' in change ? change.list : change.deletedList
-    const field = `${list} ${cidr}`
+    const field = listField('list' in change ? change.list : change.deletedList)
     return 'list' in change
       ? { key: keys.lists, args: ['hset', field, JSON.stringify(change.list)] }
       : { key: keys.lists, args: ['hdel', field] }
   }
 
   /** What a newer version wrote and this one cannot read is left out, and said; the rest stays in force. */
-  private readable<T>(texts: readonly string[], parse: (text: string) => T): T[] {
+  private readable<T>(texts: readonly string[], parse: (text: string) => T[]): T[] {
     return texts.flatMap(text => {
       try {
-        return [parse(text)]
+        return parse(text)
       } catch (error) {
         this.warn(
           `the control state holds something this version cannot read, it is left out: ${(error as Error).message.slice(0, 200)}`,
@@ -200,3 +229,13 @@ export class RedisLedger implements Ledger {
     })
   }
 }
+
+function envelope(text: string): { deleted?: unknown; version?: unknown } {
+  try {
+    return JSON.parse(text) ?? {}
+  } catch {
+    return {}
+  }
+}
+const isTombstone = (text: string) => envelope(text).deleted === true
+const versionOf = (text: string) => Number(envelope(text).version) || 0

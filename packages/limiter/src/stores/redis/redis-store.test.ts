@@ -34,7 +34,7 @@ async function openStore(options: RedisOptions) {
         }
       }
       clock.shiftUs += ms * 1000
-      store.known.forgetAll()
+      store.known.distrustAll()
     },
     async close() {
       await store.close()

@@ -8,9 +8,10 @@ import {
 import { type CompiledPolicy, describeLimit } from '../../policies/table.ts'
 import type { Answer, Check, ClientRecord, NewBlock, Receipt, Refusal, Store, StoreHealth, Verdict } from '../store.ts'
 import { Aftermath, type Gathered } from './aftermath.ts'
-import { Batcher, type Clock, evaluate, unavailable } from './batcher.ts'
-import type { Connection } from './connection.ts'
+import { Batcher, type Clock } from './batcher.ts'
+import { type Connection, OPERATOR_MS } from './connection.ts'
 import { refundArgs } from './encode.ts'
+import { evaluate, unavailable, withTimeout } from './evaluate.ts'
 import type { Keys } from './keys.ts'
 import { KnownBlocks } from './known-blocks.ts'
 import type { RedisNode } from './node.ts'
@@ -19,8 +20,6 @@ import { composeScript, loadScript, onShiftedClock, type Script } from './script
 const blockScript = loadScript('block')
 const unblockScript = loadScript('unblock')
 
-/** An operator waits so long before hearing that Redis does not answer. */
-const OPERATOR_MS = 2000
 /** A client's refusals are shown for a day. */
 const REFUSALS_TTL_MS = 86_400_000
 
@@ -45,7 +44,7 @@ export class RedisStore implements Store {
   }
 
   now(): number {
-    return Math.floor(((this.connection.nodes[0]?.nowUs() ?? Date.now() * 1000) + this.clock.shiftUs) / 1000)
+    return Math.floor((this.connection.nowUs() + this.clock.shiftUs) / 1000)
   }
 
   health(): StoreHealth {
@@ -56,13 +55,21 @@ export class RedisStore implements Store {
     const { client, policy } = check
     const node = this.askable(client)
     if (policy.shadow) return node ? this.batcher(node).add(check) : Promise.reject(this.down(client))
-    const block = this.known.find(client, node !== undefined)
-    if (block) return { outcome: 'blocked', at: this.now(), limits: [], block }
+    const known = this.blocked(client, node !== undefined)
+    if (known) return known
     if (!node) throw this.down(client)
     const { generation } = this.known
     return this.batcher(node)
       .add(check)
-      .then(verdict => this.heard(check, verdict, generation))
+      .then(
+        verdict => this.heard(check, verdict, generation),
+        error => {
+          // It asked whether the block that this process knows of still stands, and nobody said that it does not.
+          const known = this.blocked(client, false)
+          if (known) return known
+          throw error
+        },
+      )
   }
 
   peek(check: Check): Promise<Verdict> {
@@ -110,9 +117,7 @@ export class RedisStore implements Store {
 
   async block({ client, reason, by, durationMs }: NewBlock): Promise<Block> {
     const keys = [this.keys.block(client), this.keys.client(client)]
-    const reply = await this.within(
-      evaluate(this.connection.commands, this.timed(blockScript), keys, [client, reason, by, durationMs]),
-    )
+    const reply = await this.connection.run(this.timed(blockScript), keys, [client, reason, by, durationMs])
     const block = parseBlock(String(reply))
     await this.within(this.connection.commands.zadd(this.keys.blocks, block.until, client))
     this.known.forget(client)
@@ -135,9 +140,8 @@ export class RedisStore implements Store {
       ...counters.map(({ counter }) => this.keys.counter(client, counter)),
     ]
     const graceMs = grace === undefined ? 0 : (parseDuration(grace) as number)
-    const [lifted, violations, ...cleared] = await this.within(
-      evaluate(this.connection.commands, this.timed(unblockScript), keys, [graceMs, scopes.length]),
-    )
+    const unblock = this.timed(unblockScript)
+    const [lifted, violations, ...cleared] = await this.connection.run(unblock, keys, [graceMs, scopes.length])
     await this.within(this.connection.commands.zrem(this.keys.blocks, client))
     this.known.forget(client)
     const block = typeof lifted === 'string' ? parseBlock(lifted) : undefined
@@ -176,6 +180,11 @@ export class RedisStore implements Store {
     return this.flush()
   }
 
+  private blocked(client: string, canAsk: boolean): Verdict | undefined {
+    const block = this.known.find(client, canAsk)
+    return block && { outcome: 'blocked', at: this.now(), limits: [], block }
+  }
+
   private timed(script: Script): Script {
     return this.clock.shiftUs === 0 ? script : onShiftedClock(script, this.clock.shiftUs)
   }
@@ -190,7 +199,7 @@ export class RedisStore implements Store {
   }
 
   private down(client: string) {
-    return unavailable(`Redis is not asked: ${this.connection.nodeOf(client)?.detail ?? this.connection.health.detail}`)
+    return unavailable(`Redis is not asked: ${this.connection.nodeOf(client)?.detail ?? 'no node serves this client'}`)
   }
 
   private batcher(node: RedisNode): Batcher {
@@ -222,10 +231,14 @@ export class RedisStore implements Store {
       writes.push(commands.zadd(this.keys.blocks, ...blocks.flatMap(({ until, client }) => [until, client])))
     for (const [client, list] of refusals) {
       const key = this.keys.refusals(client)
+      const texts = list.map(refusal => JSON.stringify(refusal))
       writes.push(
-        commands.lpush(key, ...list.map(refusal => JSON.stringify(refusal))),
-        commands.ltrim(key, 0, 9),
-        commands.pexpire(key, REFUSALS_TTL_MS),
+        commands
+          .multi()
+          .lpush(key, ...texts)
+          .ltrim(key, 0, 9)
+          .pexpire(key, REFUSALS_TTL_MS)
+          .exec(),
       )
     }
     await Promise.all(writes)
@@ -233,21 +246,6 @@ export class RedisStore implements Store {
 
   private within<T>(answer: Promise<T>): Promise<T> {
     return withTimeout(answer, OPERATOR_MS)
-  }
-}
-
-/** An answer, or ERR_UNAVAILABLE when it fails or takes longer. */
-export async function withTimeout<T>(answer: Promise<T>, ms: number): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(unavailable(`no answer from Redis within ${ms} ms`)), ms)
-  })
-  try {
-    return await Promise.race([answer, late])
-  } catch (error) {
-    throw unavailable((error as Error).message)
-  } finally {
-    clearTimeout(timer)
   }
 }
 

@@ -34,6 +34,18 @@ export function composeScript(name: 'check' | 'refund', algorithms: Iterable<Alg
   return made
 }
 
+const fences = new WeakMap<Script, Script>()
+
+/** The same script behind a deadline, which becomes its first argument. */
+export function fenced(inner: Script): Script {
+  let made = fences.get(inner)
+  if (!made) {
+    made = script(`${read('stores/redis/fence.lua')}${inner.text}`)
+    fences.set(inner, made)
+  }
+  return made
+}
+
 /** The same script on a clock that runs ahead of Redis' own: the store's injectable clock. */
 export function onShiftedClock({ text }: Script, shiftUs: number): Script {
   return script(`local server = redis
