@@ -38,7 +38,8 @@ export class Bouncer implements Decider {
   private readonly ticker: NodeJS.Timeout
   private readonly startedAt = performance.now()
   private rules: Rules
-  private proxyWarned = false
+  /** The first that was probably our own load balancer, not trusted. */
+  private untrustedProxy: string | undefined
   private reverting: NodeJS.Timeout | undefined
 
   constructor(options: BouncerOptions = {}) {
@@ -61,6 +62,7 @@ export class Bouncer implements Decider {
       defaults,
       status: () => fleetStatus(this, this.backend),
       identify: peer => this.identify(peer),
+      proxySeen: () => ({ requests: sumOf(this.totals().latency), untrusted: this.untrustedProxy }),
     })
     ledger.subscribe(state => this.adopt(state))
     this.ticker = setInterval(() => this.tick(), 1000)
@@ -263,8 +265,8 @@ export class Bouncer implements Decider {
   }
 
   private warnOfProxy({ client }: Check): void {
-    if (this.proxyWarned || client === NO_ADDRESS) return
-    this.proxyWarned = true
+    if (this.untrustedProxy !== undefined || client === NO_ADDRESS) return
+    this.untrustedProxy = client
     this.options.logger.warn(
       `requests from ${client} carry forwarding headers that are not trusted: it is probably your own load balancer, and all of its users share one limit. It is limited, but never blocked. Name it in trustProxy (TRUST_PROXY=${client})`,
     )
@@ -288,6 +290,8 @@ export class Bouncer implements Decider {
     for (const listener of this.frameListeners) listener(frame)
   }
 }
+
+const sumOf = (counts: readonly number[]) => counts.reduce((sum, count) => sum + count, 0)
 
 /** Whoever a block refuses is no measure of a policy on trial. */
 const shadowOf = (policy: CompiledPolicy, verdict: Verdict, trial: Verdict | undefined): Decision['shadow'] =>

@@ -291,6 +291,17 @@ export type EventPage = z.infer<typeof eventPageSchema>
 export const auditQuery = strict({ limit: z.coerce.number().pipe(z.int().min(1).max(1000)).default(100) })
 export type AuditQuery = Query<typeof auditQuery>
 
+/** One thing that a doctor looked at, and what mends it where it is not as it should be. */
+export const diagnosisSchema = z.object({
+  /** What was looked at: `redis eviction`, `proxy`. */
+  about: z.string(),
+  /** `unknown`: it could not be looked at, and `says` tells why. */
+  verdict: z.enum(['ok', 'warning', 'problem', 'unknown']),
+  says: z.string(),
+  mend: z.string().optional(),
+})
+export type Diagnosis = z.infer<typeof diagnosisSchema>
+
 /**
  * All that an operator can do. Implemented over a store and ledger (embedded or Redis) and over HTTP; every command of the
  * command line is written against it. Errors are BouncerErrors with a `code`: ERR_NOT_FOUND, ERR_CONFLICT, ERR_INVALID,
@@ -332,4 +343,6 @@ export interface ControlPlane {
   audit(query: AuditQuery): Promise<AuditEntry[]>
   /** How many of the live instances decide by this epoch or a later one; waits up to 2 s for all of them. */
   seenBy(epoch: number): Promise<{ seen: number; of: number }>
+  /** Looks at the store's settings and at what real requests show; changes nothing. */
+  diagnose(): Promise<Diagnosis[]>
 }

@@ -89,6 +89,7 @@ export function httpControlPlane({ url, token, timeoutMs = 10_000 }: HttpControl
     events: query => call('GET', '/admin/events', { query }),
     audit: async query => (await call<{ audit: [] }>('GET', '/admin/audit', { query })).audit,
     seenBy: epoch => call('GET', '/admin/seen', { query: { epoch } }),
+    diagnose: async () => (await call<{ diagnoses: [] }>('GET', '/admin/diagnose')).diagnoses,
   }
 }
 

@@ -12,6 +12,7 @@ import {
   type ControlPlane,
   type ControlState,
   clientsQuery,
+  type Diagnosis,
   durationBetween,
   type EventPage,
   type EventsQuery,
@@ -56,6 +57,14 @@ export interface OperatorOptions {
   readonly status: () => Promise<Status>
   /** Who a request comes from, as this process is told to trust. */
   readonly identify: (peer: Peer) => Identity
+  /** What this process's own requests have shown of proxies in front of it. */
+  readonly proxySeen: () => ProxySeen
+}
+
+export interface ProxySeen {
+  readonly requests: number
+  /** An address that is probably the operator's own load balancer, not trusted. */
+  readonly untrusted: string | undefined
 }
 
 /** The same change is tried again this often when others change the control state at the same time. */
@@ -328,6 +337,11 @@ export class Operator implements ControlPlane {
     }
   }
 
+  async diagnose(): Promise<Diagnosis[]> {
+    const { backend, proxySeen } = this.options
+    return [...((await backend.diagnose?.()) ?? []), diagnoseProxy(proxySeen())]
+  }
+
   private policyChange(
     state: ControlState,
     { policy, revert }: Pick<PolicyRecord, 'policy' | 'revert'>,
@@ -402,6 +416,22 @@ export function operatorClient(text: string, ipv6Prefix: number): string {
     )
   }
   return clientId(typed, ipv6Prefix)
+}
+
+function diagnoseProxy({ requests, untrusted }: ProxySeen): Diagnosis {
+  const about = 'proxy'
+  if (untrusted !== undefined) {
+    return {
+      about,
+      verdict: 'problem',
+      says: `requests from ${untrusted} carry forwarding headers that are not trusted: it is probably your own load balancer, and all of its users share one limit`,
+      mend: `Start the server with TRUST_PROXY=${untrusted} (an address, a range, or the number of proxies in front of it)`,
+    }
+  }
+  if (requests === 0) {
+    return { about, verdict: 'unknown', says: 'this process has seen no request yet, which would show its proxies' }
+  }
+  return { about, verdict: 'ok', says: `none of ${requests} requests came through a proxy that is not trusted` }
 }
 
 const reasonOf = (reason: string | undefined) => (reason === undefined ? {} : { reason })

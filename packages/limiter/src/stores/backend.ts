@@ -1,4 +1,4 @@
-import type { StatsFrame } from '../contracts/index.ts'
+import type { Diagnosis, StatsFrame } from '../contracts/index.ts'
 import type { AuditLog } from '../control/audit.ts'
 import type { KeyBrowser } from '../control/keys.ts'
 import type { Ledger } from '../control/ledger.ts'
@@ -18,5 +18,7 @@ export interface Backend {
   fleet(): Answer<StatsFrame[]>
   /** Decides for policies of fail mode `local` while the store gives no answer; absent where that cannot be. */
   readonly local?: { check(check: Check): Verdict }
+  /** Looks at what it runs on; absent where there is nothing to set wrong. Never rejects. */
+  diagnose?(): Promise<Diagnosis[]>
   close(): Answer<void>
 }

@@ -7,6 +7,7 @@ import { withTimeout } from './evaluate.ts'
 import { createKeys } from './keys.ts'
 import { LocalStore } from './local-store.ts'
 import { redisAuditLog } from './redis-audit.ts'
+import { diagnoseRedis } from './redis-diagnose.ts'
 import { RedisEventLog } from './redis-events.ts'
 import { redisKeys } from './redis-keys.ts'
 import { RedisLedger } from './redis-ledger.ts'
@@ -132,6 +133,7 @@ export function redisBackend(
       })
       return read.length > 0 || !lastFrame ? read : [lastFrame]
     },
+    diagnose: () => diagnoseRedis(connection, keys),
     async close() {
       clearTimeout(calming)
       await withTimeout(Promise.all([store.close(), events.flush()]), 1000).catch(() => {})
