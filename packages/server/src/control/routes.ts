@@ -294,6 +294,12 @@ export const routes: readonly Route[] = [
   }),
   route({
     method: 'get',
+    path: '/admin/diagnose',
+    summary: "The store's settings and what requests show of proxies, with what mends them",
+    handler: async ({ control }) => ({ diagnoses: await control.diagnose() }),
+  }),
+  route({
+    method: 'get',
     path: '/metrics',
     summary: 'For Prometheus',
     handler: async ({ metrics }) => new Reply(200, await metrics.metrics(), metrics.contentType),
