@@ -44,28 +44,4 @@ function M.wait(state, now, l, cost)
   return entry + l.window + 1 - now
 end
 
--- One unit of one limit, in as few commands as can be: appends first, takes back when that was one too many.
--- Returns allowed, remaining, µs until a further unit.
-function M.one(key, now, l, nowText)
-  local size = redis.call('RPUSH', key, nowText)
-  if size == 1 then
-    redis.call('PEXPIRE', key, l.ttl)
-    return true, l.limit - 1, l.window + 1
-  end
-  local head = tonumber(redis.call('LINDEX', key, 0))
-  if head > now then
-    redis.call('DEL', key)
-    return M.one(key, now, l, nowText)
-  end
-  if head < now - l.window then
-    size = size - log.expire(key, now - l.window, size)
-    head = size > 1 and tonumber(redis.call('LINDEX', key, 0)) or now
-    redis.call('PEXPIRE', key, l.ttl)
-  end
-  if size <= l.limit then return true, l.limit - size, head + l.window + 1 - now end
-  redis.call('RPOP', key)
-  if size - l.limit > 1 then head = tonumber(redis.call('LINDEX', key, size - l.limit - 1)) end
-  return false, 0, head + l.window + 1 - now
-end
-
 return M

@@ -1,6 +1,6 @@
 -- Decides a batch of checks, in order, each on its own: block, all limits or none, violation, block.
 -- KEYS[i]  PREFIX:block:{CLIENT} of check i; its other keys share the tag
--- ARGV     deadline (µs, 0: none), prefix, policies, then each policy's numbers, then runs of checks (encode.ts)
+-- ARGV     deadline (µs, 0: none), prefix, number of policies, then each policy's fields, then runs of checks (encode.ts)
 -- returns  now (µs), then for each check its group:
 --            0 allowed    then a limit: remaining, µs to a further unit
 --            1 limited    violations (-1: none), then a limit: remaining, µs to a unit, µs until it fits (-1 never)
@@ -8,150 +8,157 @@
 --            3 blocked    the block; when peeking also the limits, as in 1
 --            4 failed     what went wrong
 --          or -1, now when the deadline has passed: then nothing was written.
-local time = redis.call('TIME')
+-- Speed: what only a refusal needs (the penalty, an algorithm's other functions) is read when it is needed.
+local call, tonumber = redis.call, tonumber
+local time = call('TIME')
 local now = time[1] * 1000000 + time[2]
 local deadline = tonumber(ARGV[1])
 if deadline > 0 and now > deadline then return { -1, now } end
 
 local nowText = string.format('%.0f', now)
 local prefix = ARGV[2]
-local at = 3
-local function argument()
-  at = at + 1
-  return ARGV[at - 1]
-end
-local function number() return tonumber(argument()) end
+local result, n = { now }, 1
 
-local function readPolicy()
-  local p = { id = argument(), algorithm = argument(), limits = {}, blocks = {} }
-  p.module = algorithms[p.algorithm]
-  p.counters = prefix .. ':' .. p.algorithm .. ':'
-  p.maxCost = number()
-  for i = 1, number() do
-    local l = { suffix = argument(), limit = number(), capacity = number(), maxCost = number(), window = number() }
-    l.ttl = l.window / 500
-    p.limits[i] = l
-  end
-  p.threshold = number()
-  if p.threshold > 0 then
-    p.window, p.memory, p.scope, p.reason = number(), number(), argument(), argument()
-    for i = 1, number() do p.blocks[i] = number() end
-  end
-  return p
+local function add(value)
+  n = n + 1
+  result[n] = value
 end
 
 -- Counts a violation; returns how many there are in the window (-1: not counted), and the block it led to.
 local function violate(tag, p)
+  local penalty = cjson.decode(p.penalty)
   local client = prefix .. ':client:' .. tag
-  local known = redis.call('HMGET', client, 'grace_until', 'offences', 'offences_until')
+  local known = call('HMGET', client, 'grace_until', 'offences', 'offences_until')
   if tonumber(known[1] or 0) > now then return -1 end
-  local key = prefix .. ':violations:' .. tag .. p.scope
-  local count = redis.call('RPUSH', key, nowText)
-  local floor = now - p.window + 1
-  if count > 1 and tonumber(redis.call('LINDEX', key, 0)) < floor then count = count - log.expire(key, floor, count) end
-  redis.call('PEXPIRE', key, p.window / 1000)
-  if count < p.threshold then return count end
+  local key = prefix .. ':violations:' .. tag .. penalty.scope
+  local count = call('RPUSH', key, nowText)
+  local floor = now - penalty.window + 1
+  if count > 1 and tonumber(call('LINDEX', key, 0)) < floor then count = count - log.expire(key, floor, count) end
+  call('PEXPIRE', key, penalty.window / 1000)
+  if count < penalty.threshold then return count end
 
-  redis.call('DEL', key)
+  call('DEL', key)
   local offence = (tonumber(known[3] or 0) > now and tonumber(known[2]) or 0) + 1
-  local duration = p.blocks[math.min(offence, #p.blocks)]
+  local duration = penalty.blocks[math.min(offence, #penalty.blocks)]
   local since = math.floor(now / 1000)
   local block = string.format(
     '{"client":%s,"reason":%s,"by":"auto","offence":%d,"policy":%s,"since":%.0f,"until":%.0f}',
-    cjson.encode(string.sub(tag, 2, -2)), cjson.encode(p.reason), offence, cjson.encode(p.id), since, since + duration)
-  redis.call('SET', prefix .. ':block:' .. tag, block, 'PX', duration)
-  redis.call('HSET', client, 'offences', offence, 'offences_until', string.format('%.0f', now + (duration + p.memory) * 1000))
-  redis.call('PEXPIRE', client, duration + p.memory)
+    cjson.encode(string.sub(tag, 2, -2)), cjson.encode(penalty.reason), offence, cjson.encode(penalty.policy),
+    since, since + duration)
+  call('SET', prefix .. ':block:' .. tag, block, 'PX', duration)
+  call('HSET', client, 'offences', offence, 'offences_until', string.format('%.0f', now + (duration + penalty.memory) * 1000))
+  call('PEXPIRE', client, duration + penalty.memory)
   return count, block
 end
 
--- One check: appends its group to `out`.
-local PENALISE, SHADOW, PEEK = 1, 2, 4
-local function has(flags, flag) return flags % (2 * flag) >= flag end
-
-local function refuse(out, tag, p, cost, flags, waits)
+-- Begins the group of a refusal; its limits follow, then the block it led to, which it returns.
+local function refuse(tag, p, cost, penalise)
   local violations, block = -1, nil
-  if p.threshold > 0 and cost <= p.maxCost and has(flags, PENALISE) and not has(flags, SHADOW)
-    and not has(flags, PEEK) then
-    violations, block = violate(tag, p)
-  end
-  out[#out + 1] = block and 2 or 1
-  out[#out + 1] = violations
-  for _, n in ipairs(waits) do out[#out + 1] = n end
-  if block then out[#out + 1] = block end
+  if penalise and p.penalty ~= '' and cost <= p.maxCost then violations, block = violate(tag, p) end
+  add(block and 2 or 1)
+  add(violations)
+  return block
+end
+
+local function load(tag, p)
+  p.module = p.module or algorithms[p.algorithm]()
+  local states = {}
+  for i, l in ipairs(p.limits) do states[i] = p.module.load(p.counters .. tag .. l.suffix, now, l) end
+  return states
 end
 
 -- What each limit says to a request that is refused.
-local function measure(out, p, states, cost)
+local function measure(p, states, cost)
   for i, l in ipairs(p.limits) do
     local state = states[i]
     local remaining = p.module.available(state, now, l)
-    out[#out + 1] = remaining
-    out[#out + 1] = remaining >= l.capacity and 0 or p.module.wait(state, now, l, remaining + 1)
-    out[#out + 1] = cost > l.maxCost and -1 or p.module.wait(state, now, l, cost)
+    add(remaining)
+    add(remaining >= l.capacity and 0 or p.module.wait(state, now, l, remaining + 1))
+    add(cost > l.maxCost and -1 or p.module.wait(state, now, l, cost))
   end
 end
 
-local function check(out, blockKey, p, cost, flags)
+local function check(blockKey, p, cost, penalise, shadow, peek)
   local tag = string.sub(blockKey, #prefix + 8)
-  local module, limits = p.module, p.limits
-  local block = not has(flags, SHADOW) and redis.call('GET', blockKey)
-  if block then
-    out[#out + 1] = 3
-    out[#out + 1] = block
-    if has(flags, PEEK) then
-      local states = {}
-      for i, l in ipairs(limits) do states[i] = module.load(p.counters .. tag .. l.suffix, now, l) end
-      measure(out, p, states, cost)
+  if not shadow then
+    local block = call('GET', blockKey)
+    if block then
+      add(3)
+      add(block)
+      if peek then measure(p, load(tag, p), cost) end
+      return
+    end
+  end
+  local one = p.one
+  if one and cost == 1 and not peek then
+    local l = p.limits[1]
+    local allowed, remaining, reset = one(p.counters .. tag .. l.suffix, now, l, nowText)
+    if allowed then
+      result[n + 1], result[n + 2], result[n + 3] = 0, remaining, reset
+      n = n + 3
+    else
+      local block = refuse(tag, p, cost, penalise)
+      add(0)
+      add(reset)
+      add(reset)
+      if block then add(block) end
     end
     return
   end
-  if #limits == 1 and cost == 1 and module.one and not has(flags, PEEK) then
-    local l = limits[1]
-    local allowed, remaining, reset = module.one(p.counters .. tag .. l.suffix, now, l, nowText)
-    if not allowed then return refuse(out, tag, p, cost, flags, { 0, reset, reset }) end
-    local n = #out
-    out[n + 1], out[n + 2], out[n + 3] = 0, remaining, reset
-    return
-  end
 
-  local states, fits = {}, cost <= p.maxCost
-  for i, l in ipairs(limits) do
-    states[i] = module.load(p.counters .. tag .. l.suffix, now, l)
+  local states, fits = load(tag, p), cost <= p.maxCost
+  local module = p.module
+  for i, l in ipairs(p.limits) do
     if module.available(states[i], now, l) < cost then fits = false end
   end
   if fits then
-    out[#out + 1] = 0
-    for i, l in ipairs(limits) do
+    add(0)
+    for i, l in ipairs(p.limits) do
       local state = states[i]
-      if not has(flags, PEEK) then module.take(state, now, l, cost, nowText) end
+      if not peek then module.take(state, now, l, cost, nowText) end
       local remaining = module.available(state, now, l)
-      out[#out + 1] = remaining
-      out[#out + 1] = remaining >= l.capacity and 0 or module.wait(state, now, l, remaining + 1)
+      add(remaining)
+      add(remaining >= l.capacity and 0 or module.wait(state, now, l, remaining + 1))
     end
-    return
+  else
+    local block = refuse(tag, p, cost, penalise and not peek)
+    measure(p, states, cost)
+    if block then add(block) end
   end
-  local waits = {}
-  measure(waits, p, states, cost)
-  refuse(out, tag, p, cost, flags, waits)
 end
 
-local policies = {}
-for i = 1, number() do policies[i] = readPolicy() end
-
-local result = { now }
-local key = 1
-while at <= #ARGV do
-  local p, flags, cost = policies[number()], number(), number()
-  for _ = 1, number() do
-    local before = #result
-    local ok, failure = pcall(check, result, KEYS[key], p, cost, flags)
-    if not ok then
-      for i = #result, before + 1, -1 do result[i] = nil end
-      result[before + 1] = 4
-      result[before + 2] = type(failure) == 'table' and failure.err or tostring(failure)
-    end
-    key = key + 1
+local policies, at = {}, 4
+for i = 1, tonumber(ARGV[3]) do
+  local p = { algorithm = ARGV[at], counters = ARGV[at + 1], maxCost = tonumber(ARGV[at + 2]), penalty = ARGV[at + 3], limits = {} }
+  local count = tonumber(ARGV[at + 4])
+  at = at + 5
+  for j = 1, count do
+    local window = tonumber(ARGV[at + 4])
+    p.limits[j] = {
+      suffix = ARGV[at], limit = tonumber(ARGV[at + 1]), capacity = tonumber(ARGV[at + 2]), maxCost = tonumber(ARGV[at + 3]),
+      window = window, ttl = window / 500,
+    }
+    at = at + 5
   end
+  p.one = count == 1 and ones[p.algorithm]
+  policies[i] = p
+end
+
+local key, last = 1, #ARGV
+while at <= last do
+  local p, flags, cost = policies[tonumber(ARGV[at])], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
+  local penalise, shadow, peek = flags % 2 >= 1, flags % 4 >= 2, flags >= 4
+  for i = key, key + ARGV[at + 3] - 1 do
+    local before = n
+    local ok, failure = pcall(check, KEYS[i], p, cost, penalise and not shadow, shadow, peek)
+    if not ok then
+      for j = n, before + 1, -1 do result[j] = nil end
+      n = before
+      add(4)
+      add(type(failure) == 'table' and failure.err or tostring(failure))
+    end
+  end
+  key = key + ARGV[at + 3]
+  at = at + 4
 end
 return result

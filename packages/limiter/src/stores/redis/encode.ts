@@ -17,34 +17,39 @@ export type Flagged = Check & { readonly peek?: boolean }
 const flagsOf = ({ policy, penalise, peek }: Flagged) =>
   (penalise ? PENALISE : 0) + (policy.shadow ? SHADOW : 0) + (peek ? PEEK : 0)
 
-const encoded = new WeakMap<CompiledPolicy, readonly Arg[]>()
+interface Encoded {
+  readonly prefix: string
+  readonly args: readonly Arg[]
+}
 
-/** A policy's numbers, sent once a batch. */
-function policyArgs(policy: CompiledPolicy): readonly Arg[] {
+const encoded = new WeakMap<CompiledPolicy, Encoded>()
+
+/** A policy's fields, sent once a batch. The penalty is read only for a refusal, so it travels in one piece. */
+function policyArgs(policy: CompiledPolicy, prefix: string): readonly Arg[] {
   const known = encoded.get(policy)
-  if (known) return known
-  const { id, algorithm, limits, penalty } = policy
-  const args: Arg[] = [
-    id,
-    algorithm.id,
-    String(Math.min(policy.maxCost, Number.MAX_SAFE_INTEGER)),
-    String(limits.length),
-  ]
+  if (known?.prefix === prefix) return known.args
+  const { algorithm, limits, maxCost } = policy
+  const args: Arg[] = [algorithm.id, `${prefix}:${algorithm.id}:`, String(Math.min(maxCost, Number.MAX_SAFE_INTEGER))]
+  args.push(penaltyArg(policy), String(limits.length))
   for (const { counter, limit, capacity, maxCost, windowUs } of limits) {
     args.push(counter.slice(counter.indexOf(':')), String(limit), String(capacity), String(maxCost), String(windowUs))
   }
-  if (penalty) {
-    const reason = `${penalty.threshold} violations within ${formatDuration(penalty.windowMs)}`
-    args.push(String(penalty.threshold), String(penalty.windowMs * 1000), String(penalty.memoryMs))
-    args.push(
-      penalty.scope && `:${penalty.scope}`,
-      reason,
-      String(penalty.blockMs.length),
-      ...penalty.blockMs.map(String),
-    )
-  } else args.push('0')
-  encoded.set(policy, args)
+  encoded.set(policy, { prefix, args })
   return args
+}
+
+function penaltyArg({ id, penalty }: CompiledPolicy): string {
+  if (!penalty) return ''
+  const { threshold, windowMs, memoryMs, blockMs, scope } = penalty
+  return JSON.stringify({
+    policy: id,
+    threshold,
+    window: windowMs * 1000,
+    memory: memoryMs,
+    scope: scope && `:${scope}`,
+    blocks: blockMs,
+    reason: `${threshold} violations within ${formatDuration(windowMs)}`,
+  })
 }
 
 /** KEYS and ARGV of a batch; `deadlineUs` in Redis' time, 0 for none. */
@@ -62,7 +67,7 @@ export function encodeBatch(checks: readonly Flagged[], keys: Keys, deadlineUs: 
     if (index === undefined) {
       index = policies.size + 1
       policies.set(policy, index)
-      described.push(...policyArgs(policy))
+      described.push(...policyArgs(policy, keys.prefix))
       algorithms.push(policy.algorithm.id)
     }
     const flags = flagsOf(check)

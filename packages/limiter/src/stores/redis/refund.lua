@@ -5,7 +5,7 @@
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 if now > tonumber(ARGV[1]) then return { -1, now } end
-local module, cost = algorithms[ARGV[2]], tonumber(ARGV[3])
+local module, cost = algorithms[ARGV[2]](), tonumber(ARGV[3])
 if cost == 0 then return { now, 0 } end -- LREM would take a count of 0 for all
 local most = 0
 for i, key in ipairs(KEYS) do

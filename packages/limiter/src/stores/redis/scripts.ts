@@ -16,19 +16,30 @@ export const script = (text: string): Script => ({ text, sha: createHash('sha1')
 export const loadScript = (name: string): Script => script(read(`stores/redis/${name}.lua`))
 
 const room = (id: AlgorithmId) => id.replaceAll('_', '-')
-const chunk = (path: string) => `(function()\n${read(path)}end)()\n`
+const thunk = (path: string) => `function()\n${read(path)}end`
+
+/** Algorithms that have a quicker way for one unit of one limit, which is what nearly every check asks. */
+const ONES: readonly AlgorithmId[] = ['sliding_window']
 
 const composed = new Map<string, Script>()
 
-/** A script with just the algorithms that it needs, so that a batch loads nothing it does not run. */
-export function composeScript(name: 'check' | 'refund', algorithms: Iterable<AlgorithmId>): Script {
-  const ids = [...new Set(algorithms)].sort()
-  const key = `${name} ${ids.join(' ')}`
+/**
+ * A script with just the algorithms that it needs, so that a batch loads nothing it does not run. It finds them as
+ * `algorithms.NAME()`, and the quick ones as `ones.NAME`.
+ */
+export function composeScript(name: 'check' | 'refund', algorithms: readonly AlgorithmId[]): Script {
+  const ids = algorithms.length === 1 ? algorithms : [...new Set(algorithms)].sort()
+  const key = ids.length === 1 ? `${name} ${ids[0]}` : `${name} ${ids.join(' ')}`
   let made = composed.get(key)
   if (!made) {
-    const rooms = ids.map(id => `algorithms.${id} = ${chunk(`algorithms/${room(id)}/${room(id)}.lua`)}`).join('')
-    const log = `local log = ${chunk('algorithms/sliding-window/log.lua')}`
-    made = script(`${log}local algorithms = {}\n${rooms}${read(`stores/redis/${name}.lua`)}`)
+    const rooms = ids.map(id => `algorithms.${id} = ${thunk(`algorithms/${room(id)}/${room(id)}.lua`)}\n`)
+    const ones = ids
+      .filter(id => ONES.includes(id))
+      .map(id => `ones.${id} = (${thunk(`algorithms/${room(id)}/one.lua`)})()\n`)
+    const log = `local log = (${thunk('algorithms/sliding-window/log.lua')})()\n`
+    made = script(
+      `${log}local algorithms, ones = {}, {}\n${rooms.join('')}${ones.join('')}${read(`stores/redis/${name}.lua`)}`,
+    )
     composed.set(key, made)
   }
   return made
