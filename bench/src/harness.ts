@@ -24,6 +24,8 @@ export interface Goal {
   readonly goal: string
   readonly measured: string
   readonly met: boolean
+  /** The rounds differ so much that another run might well say otherwise. */
+  readonly unsure?: boolean
 }
 
 /** What a bench found: its part of the report. */
@@ -72,6 +74,13 @@ export function median(values: readonly number[]): number {
     : ((sorted[middle - 1] as number) + (sorted[middle] as number)) / 2
 }
 
+/** Where the median lies with 95% confidence, by order statistics; of six rounds or fewer, their whole range. */
+function confidence(values: readonly number[]): [number, number] {
+  const sorted = [...values].sort((a, b) => a - b)
+  const rank = Math.max(0, Math.floor(sorted.length / 2 - 0.98 * Math.sqrt(sorted.length)) - 1)
+  return [sorted[rank] as number, sorted[sorted.length - 1 - rank] as number]
+}
+
 /** Each round's own ratio, so that a slow moment of the machine cancels out; take the median of these. */
 export const ratios = (values: readonly number[], to: readonly number[]): number[] =>
   values.map((value, round) => value / (to[round] as number))
@@ -88,11 +97,13 @@ export const whole = (value: number) => Math.round(value).toLocaleString('en')
 /** A goal of the kind "at most" or "at least" so much. */
 export function goalOf(what: string, kind: 'at most' | 'at least', bound: number, values: readonly number[]): Goal {
   const measured = median(values)
+  const [low, high] = confidence(values)
   return {
     what,
     goal: `${kind} ${bound}×`,
     measured: `${spread(values, fixed(2))}×`,
     met: kind === 'at most' ? measured <= bound : measured >= bound,
+    unsure: low < bound && bound < high,
   }
 }
 

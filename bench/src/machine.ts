@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { availableParallelism, cpus, release, totalmem, type } from 'node:os'
+import { availableParallelism, cpus, loadavg, release, totalmem, type } from 'node:os'
 import { dirname, join } from 'node:path'
 
 const PEERS = ['express', 'express-rate-limit', 'rate-limit-redis', 'rate-limiter-flexible', 'ioredis'] as const
@@ -24,6 +24,9 @@ function versionOf(name: string): string {
     folder = dirname(folder)
   }
 }
+
+/** How busy the machine is, this bench included: above its cores, others are at work and the figures are rough. */
+export const load = (): string => `load average ${loadavg()[0]?.toFixed(1)}`
 
 /** What the figures were measured on, in a line. */
 export function machine(): string {

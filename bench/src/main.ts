@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { benches } from './benches/index.ts'
 import type { Context } from './harness.ts'
-import { machine, versions } from './machine.ts'
+import { load, machine, versions } from './machine.ts'
 import { type Kept, keep, sectionOf, write } from './report.ts'
 
 const USAGE = `npm run bench [-- [--quick] [--seed N] [NAME...]]
@@ -58,7 +58,16 @@ for (const { name, title, run } of benches) {
   const section = await run(context)
   const tookSeconds = Math.round((performance.now() - started) / 1000)
   const date = new Date().toISOString().slice(0, 10)
-  const kept: Kept = { name, title, date, machine: machine(), versions: versions(), seed, tookSeconds, ...section }
+  const kept: Kept = {
+    name,
+    title,
+    date,
+    machine: `${machine()}, ${load()}`,
+    versions: versions(),
+    seed,
+    tookSeconds,
+    ...section,
+  }
   console.log(`\n${sectionOf(kept)}`)
   if (quick) continue
   keep(kept)

@@ -20,9 +20,9 @@ export async function loadInside(): Promise<Inside> {
 }
 
 /** The default set-up, two policies and the penalty, with another limit for everything that is not `/auth/*`. */
-export const withLimit = (limit: number): BouncerOptions => ({
+export const withLimit = (limit: number, window = '1m'): BouncerOptions => ({
   policies: [
-    { id: 'default', match: ['*'], limits: [{ limit, window: '1m' }] },
+    { id: 'default', match: ['*'], limits: [{ limit, window }] },
     { id: 'auth', match: ['/auth/*'], limits: [{ limit: 30, window: '1m' }] },
   ],
 })

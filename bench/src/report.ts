@@ -34,7 +34,12 @@ export const tableOf = ({ columns, rows }: Omit<Table, 'title'>): string =>
 const goalsOf = (goals: readonly Goal[]) =>
   tableOf({
     columns: ['goal', 'wanted', 'measured', ''],
-    rows: goals.map(({ what, goal, measured, met }) => [what, goal, measured, met ? 'met' : '**not met**']),
+    rows: goals.map(({ what, goal, measured, met, unsure }) => [
+      what,
+      goal,
+      measured,
+      `${met ? 'met' : '**not met**'}${unsure ? ', within the noise' : ''}`,
+    ]),
   })
 
 /** One section in Markdown. */
@@ -66,11 +71,12 @@ export function write(names: readonly string[]): void {
     .map(name => JSON.parse(readFileSync(fileOf(name), 'utf8')) as Kept)
   const goals = kept.flatMap(section => section.goals)
   const met = goals.filter(goal => goal.met).length
+  const unsure = goals.filter(goal => goal.unsure).length
   const report = [
     '# Performance',
     '<!-- Made by `npm run bench`; do not edit. -->',
     'Every figure is the median, with least and greatest in brackets, of interleaved rounds in one run (A B C A B C …), each contender in a process of its own on the same machine; a ratio is taken within each round. Absolute figures say something about the machine; ratios about the software. `npm run bench` makes this page anew, `npm run bench -- NAME` one section of it.',
-    `Goals met: ${met} of ${goals.length}.`,
+    `Goals met: ${met} of ${goals.length}; within the noise, where another run may say otherwise: ${unsure}.`,
     ...kept.map(sectionOf),
   ]
   writeFileSync(REPORT, `${report.join('\n\n')}\n`)

@@ -45,46 +45,57 @@ async function slice({ worker, load }: Served, count: number, status: number): P
   return { cpu, perSecond: count / seconds }
 }
 
-/** The same load on every contender in turn, many short rounds; each server lives through all of them. */
-async function compare(
-  title: string,
-  limited: readonly (readonly [Contender, number, number])[],
-  { quick, log }: Context,
-): Promise<{ table: Table; ratio: (contender: Contender) => number[] }> {
-  const count = quick ? 800 : 2500
+type Limited = readonly (readonly [Contender, number, number])[]
+
+/** Some rounds on servers of their own: processes differ from each other for as long as they live. */
+async function generation(limited: Limited, rounds: number, count: number): Promise<Record<Contender, Slice[]>> {
   const servers = new Map<Contender, Served & { status: number }>()
   try {
     for (const [contender, limit, status] of limited) {
       const served = await serve({ contender, limit })
       servers.set(contender, { ...served, status })
       // Warm, and with a low limit over it (ours: blocked) before anything is measured.
-      await served.load.send(PATH, quick ? 3000 : 8000)
+      await served.load.send(PATH, count * 3)
     }
-    const names = limited.map(([contender]) => contender)
-    const slices = await interleave(names, quick ? 7 : 21, contender => {
+    return await interleave([...servers.keys()], rounds, contender => {
       const served = servers.get(contender) as Served & { status: number }
       return slice(served, count, served.status)
     })
-    const cpu = (contender: Contender) => slices[contender].map(slice => slice.cpu)
-    const ratio = (contender: Contender) => ratios(cpu(contender), cpu(BARE))
-    const rows = names.map(contender => [
-      contender,
-      spread(cpu(contender), fixed(1)),
-      spread(ratio(contender), fixed(3)),
-      spread(
-        slices[contender].map(slice => slice.perSecond),
-        whole,
-      ),
-    ])
-    log(`  ${title}: ${rows.map(([name, , ratio]) => `${name} ${ratio}×`).join('; ')}`)
-    const columns = ['', 'server CPU µs a request', `× ${BARE}`, 'requests/s (for information)']
-    return { table: { title, columns, rows }, ratio }
   } finally {
     for (const { worker, load } of servers.values()) {
       await load.close()
       await worker.stop()
     }
   }
+}
+
+/** The same load on every contender in turn, round after round, on fresh servers every few rounds. */
+async function compare(
+  title: string,
+  limited: Limited,
+  { quick, log }: Context,
+): Promise<{ table: Table; ratio: (contender: Contender) => number[] }> {
+  const names = limited.map(([contender]) => contender)
+  const slices = new Map<Contender, Slice[]>(names.map(name => [name, []]))
+  for (let i = 0; i < (quick ? 2 : 5); i++) {
+    const more = await generation(limited, quick ? 3 : 5, quick ? 800 : 2500)
+    for (const name of names) slices.get(name)?.push(...more[name])
+  }
+  const of = (contender: Contender) => slices.get(contender) as Slice[]
+  const cpu = (contender: Contender) => of(contender).map(slice => slice.cpu)
+  const ratio = (contender: Contender) => ratios(cpu(contender), cpu(BARE))
+  const rows = names.map(contender => [
+    contender,
+    spread(cpu(contender), fixed(1)),
+    spread(ratio(contender), fixed(3)),
+    spread(
+      of(contender).map(slice => slice.perSecond),
+      whole,
+    ),
+  ])
+  log(`  ${title}: ${rows.map(([name, , ratio]) => `${name} ${ratio}×`).join('; ')}`)
+  const columns = ['', 'server CPU µs a request', `× ${BARE}`, 'requests/s (for information)']
+  return { table: { title, columns, rows }, ratio }
 }
 
 async function run(context: Context): Promise<Section> {
@@ -117,7 +128,7 @@ async function run(context: Context): Promise<Section> {
     tables: [allowed.table, flood.table],
     goals,
     notes: [
-      `An Express 5 application with one JSON route, in a process of its own; ${CONNECTIONS} keep-alive connections from ${CONNECTIONS} loopback addresses, one request at a time on each. CPU is of the server's process alone. All servers live through all rounds; each round sends the same number of requests to each in turn, and its ratio is taken within the round.`,
+      `An Express 5 application with one JSON route, in a process of its own; ${CONNECTIONS} keep-alive connections from ${CONNECTIONS} loopback addresses, one request at a time on each. CPU is of the server's process alone. Each round sends the same number of requests to each server in turn, and its ratio is taken within the round; after every five rounds all servers are started anew.`,
       'Ours: default policies with a high limit, sliding window, violations and blocks, statistics, all headers (X-RateLimit-* and the IETF pair). express-rate-limit: memory, `draft-8` and legacy headers. rate-limiter-flexible: RateLimiterMemory with the middleware and headers of its documentation.',
       "The load generator shares the machine's cores, so requests a second say little; CPU a request is what a limiter costs.",
     ],

@@ -16,7 +16,7 @@ export type Contender = 'bare Express' | 'ours' | 'express-rate-limit' | 'rate-l
 
 export interface Args {
   readonly contender: Contender
-  /** Units a minute and client. */
+  /** Units an hour and client: no window ends while it is measured. */
   readonly limit: number
 }
 
@@ -29,11 +29,11 @@ function limiterOf(contender: Contender, limit: number): RequestHandler | undefi
     case 'bare Express':
       return undefined
     case 'ours':
-      return createBouncer(withLimit(limit)).express()
+      return createBouncer(withLimit(limit, '1h')).express()
     case 'express-rate-limit':
-      return rateLimit({ limit, windowMs: 60_000, standardHeaders: 'draft-8', legacyHeaders: true })
+      return rateLimit({ limit, windowMs: 3_600_000, standardHeaders: 'draft-8', legacyHeaders: true })
     case 'rate-limiter-flexible': {
-      const limiter = new RateLimiterMemory({ points: limit, duration: 60 })
+      const limiter = new RateLimiterMemory({ points: limit, duration: 3600 })
       return (req, res, next) => void flexible(limiter, limit, req, res, next)
     }
   }
