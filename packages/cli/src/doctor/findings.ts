@@ -1,0 +1,199 @@
+import { BlockList, isIPv6 } from 'node:net'
+import {
+  type ControlState,
+  type Diagnosis,
+  formatRemaining,
+  type ListEntry,
+  type Status,
+} from '@api-bouncer/limiter/contracts'
+
+const DAY_MS = 86_400_000
+/** A trial that nobody has looked at for so long was probably forgotten. */
+const LONG_SHADOW_MS = 7 * DAY_MS
+
+/** The store and the instances, as GET /admin/status tells. */
+export function judgeStatus({ store, instances, degradedDecisions }: Status): Diagnosis[] {
+  const { kind, state, detail, latencyMs } = store
+  const latency = latencyMs === undefined ? '' : ` (${latencyMs} ms)`
+  return [
+    {
+      about: 'store',
+      ...(state === 'ok'
+        ? { verdict: 'ok', says: `${kind}${detail ? `: ${detail}` : ''}${latency}` }
+        : {
+            verdict: 'problem',
+            says: `${kind} is degraded: ${detail ?? 'it does not answer'}; fail modes have decided ${degradedDecisions} times`,
+            mend: 'Bring Redis back, or look at the network between it and the instances; nothing else needs to be done',
+          }),
+    },
+    judgeVersions(instances),
+    judgeEpochs(instances),
+  ]
+}
+
+function judgeVersions(instances: Status['instances']): Diagnosis {
+  const about = 'versions'
+  const versions = [...new Set(instances.map(({ version }) => version))].sort()
+  if (instances.length === 0) {
+    return {
+      about,
+      verdict: 'warning',
+      says: 'no instance is alive: nothing is being limited',
+      mend: 'Start a server, or look at why its heartbeats do not reach Redis',
+    }
+  }
+  if (versions.length === 1)
+    return { about, verdict: 'ok', says: `${count(instances.length, 'instance')} of ${versions[0]}` }
+  const old = instances.filter(({ version }) => version !== versions.at(-1)).map(({ instance }) => instance)
+  return {
+    about,
+    verdict: 'warning',
+    says: `instances run ${versions.join(' and ')}`,
+    mend: `Finish the deployment: ${old.join(', ')}`,
+  }
+}
+
+function judgeEpochs(instances: Status['instances']): Diagnosis {
+  const about = 'epochs'
+  const newest = Math.max(0, ...instances.map(({ epoch }) => epoch))
+  const stale = instances.filter(({ epoch }) => epoch < newest)
+  if (stale.length === 0) return { about, verdict: 'ok', says: `all instances decide by epoch ${newest}` }
+  return {
+    about,
+    verdict: 'problem',
+    says: `${stale.map(({ instance, epoch }) => `${instance} (epoch ${epoch})`).join(', ')} decide by old policies; the newest epoch is ${newest}`,
+    mend: 'Look again in a second: a change takes that long. If it stays, restart them and look at their log',
+  }
+}
+
+/** Policies and lists. `now`: epoch ms. */
+export const judgeState = ({ policies, lists }: ControlState, now: number): Diagnosis[] => [
+  ...judgeShadows(policies, now),
+  judgeCatchAll(policies),
+  ...judgeLists(lists.filter(({ expiresAt }) => expiresAt === undefined || expiresAt > now)),
+]
+
+function judgeShadows(policies: ControlState['policies'], now: number): Diagnosis[] {
+  const shadows = policies.filter(({ policy }) => policy.mode === 'shadow')
+  if (shadows.length === 0) return [{ about: 'shadow policies', verdict: 'ok', says: 'none' }]
+  return shadows.map(({ policy, updatedAt }): Diagnosis => {
+    const age = now - updatedAt
+    const says = `${policy.id} has refused nobody for ${formatRemaining(age)}: it is in shadow`
+    if (age < LONG_SHADOW_MS) return { about: 'shadow policies', verdict: 'ok', says }
+    return {
+      about: 'shadow policies',
+      verdict: 'warning',
+      says,
+      mend: `Let it bite, or remove it: bouncer policy set ${policy.id} --mode enforce`,
+    }
+  })
+}
+
+function judgeCatchAll(policies: ControlState['policies']): Diagnosis {
+  const about = 'catch-all'
+  const all = policies.find(({ policy }) => policy.mode === 'enforce' && policy.match.includes('*'))
+  if (all) return { about, verdict: 'ok', says: `${all.policy.id} holds where no other policy does` }
+  return {
+    about,
+    verdict: 'warning',
+    says: 'no policy holds for every request: what none matches is not limited',
+    mend: "Make one: bouncer policy set default --create --match '*' --limit 100/1m",
+  }
+}
+
+function judgeLists(lists: readonly ListEntry[]): Diagnosis[] {
+  const about = 'lists'
+  const everyone = lists
+    .filter(({ cidr }) => cidr.endsWith('/0'))
+    .map(
+      ({ list, cidr }): Diagnosis => ({
+        about,
+        verdict: 'problem',
+        says: `${cidr} is on the ${list}list: ${list === 'allow' ? 'nobody is limited' : 'everybody is refused'}`,
+        mend: `bouncer ${list} rm ${cidr}`,
+      }),
+    )
+  const [allowed, denied] = [lists.filter(({ list }) => list === 'allow'), lists.filter(({ list }) => list === 'deny')]
+  const overlaps = allowed.flatMap(a =>
+    denied
+      .filter(d => overlap(a.cidr, d.cidr))
+      .map(
+        (d): Diagnosis => ({
+          about,
+          verdict: 'warning',
+          says: `${a.cidr} is allowed and ${d.cidr} denied: where they overlap the allowlist wins`,
+          mend: `Remove one: bouncer deny rm ${d.cidr}, or bouncer allow rm ${a.cidr}`,
+        }),
+      ),
+  )
+  const found = [...everyone, ...overlaps]
+  if (found.length > 0) return found
+  return [{ about, verdict: 'ok', says: `${allowed.length} allowed, ${denied.length} denied, none overlap` }]
+}
+
+/** Whether two addresses or ranges have an address in common: then one holds the other's first. */
+export const overlap = (a: string, b: string): boolean => holds(a, b) || holds(b, a)
+
+function holds(range: string, other: string): boolean {
+  const [base = '', prefix] = range.split('/')
+  const [address = ''] = other.split('/')
+  const family = (text: string) => (isIPv6(text) ? 'ipv6' : 'ipv4')
+  if (family(base) !== family(address)) return false
+  const list = new BlockList()
+  if (prefix === undefined) list.addAddress(base, family(base))
+  else list.addSubnet(base, Number(prefix), family(base))
+  return list.check(address, family(address))
+}
+
+export interface Exposure {
+  /** The control plane's address, as it was called; absent: straight on Redis. */
+  readonly url: string | undefined
+  /** Addresses of this machine, beyond loopback, on which the control plane answers too. */
+  readonly answersOn: readonly string[]
+  /** The file that the token was read from, and its permissions. */
+  readonly tokenFile: { readonly path: string; readonly mode: number } | undefined
+}
+
+const LOOPBACK = /^(localhost|127(\.\d+){3}|\[::1\])$/
+
+export const isLoopback = (url: string): boolean => LOOPBACK.test(new URL(url).hostname)
+
+/** Who else could reach the control plane, or read its token. */
+export function judgeExposure({ url, answersOn, tokenFile }: Exposure): Diagnosis[] {
+  const about = 'exposure'
+  const found: Diagnosis[] = []
+  if (url !== undefined && !isLoopback(url) && url.startsWith('http:')) {
+    found.push({
+      about,
+      verdict: 'problem',
+      says: `the token travels unencrypted to ${new URL(url).host}`,
+      mend: 'Put TLS in front and use https, or tunnel: ssh -L 8900:127.0.0.1:8900 HOST',
+    })
+  }
+  if (answersOn.length > 0) {
+    found.push({
+      about,
+      verdict: 'warning',
+      says: `the control plane answers beyond this machine, on ${answersOn.join(', ')}`,
+      mend: 'Leave ADMIN_HOST at 127.0.0.1, or keep the port behind a firewall',
+    })
+  }
+  if (tokenFile && (tokenFile.mode & 0o077) !== 0) {
+    found.push({
+      about: 'token file',
+      verdict: 'problem',
+      says: `${tokenFile.path} can be read by others (mode ${(tokenFile.mode & 0o777).toString(8)})`,
+      mend: `chmod 600 ${tokenFile.path}, and give the server a new token`,
+    })
+  }
+  if (found.length > 0) return found
+  return [
+    {
+      about,
+      verdict: 'ok',
+      says: url === undefined ? 'straight on Redis: no control plane looked at' : 'loopback or TLS only',
+    },
+  ]
+}
+
+export const count = (n: number, what: string): string => `${n} ${what}${n === 1 ? '' : 's'}`
