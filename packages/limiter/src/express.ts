@@ -120,7 +120,7 @@ function expose(res: ServerResponse): void {
 function refuse(req: Request, res: ServerResponse, decision: Decision): void {
   const requestId = typeof req.id === 'string' || typeof req.id === 'number' ? String(req.id) : randomUUID()
   const problem = problemOf(decision, requestId)
-  const body = Buffer.from(JSON.stringify(problem))
+  const body = Buffer.from(`${JSON.stringify(problem)}\n`)
   res.statusCode = problem.status
   res.setHeader('Content-Type', 'application/problem+json')
   res.setHeader('Content-Length', body.length)

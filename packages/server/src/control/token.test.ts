@@ -42,6 +42,8 @@ describe('the token of a control plane that was given none', () => {
     const folder = temporaryFolder()
     mkdirSync(join(folder, 'x'))
     writeFileSync(join(folder, 'x', 'file'), '')
-    expect(() => keepToken(join(folder, 'x', 'file', 'y'), 8900)).toThrow(/ADMIN_TOKEN: is not set, .*Set ADMIN_TOKEN/)
+    for (const place of [join(folder, 'x', 'file', 'y'), '/proc/nowhere/api-bouncer']) {
+      expect(() => keepToken(place, 8900)).toThrow(/ADMIN_TOKEN: is not set, .*Set ADMIN_TOKEN/)
+    }
   })
 })

@@ -1,7 +1,17 @@
 import { randomBytes } from 'node:crypto'
-import { closeSync, constants, fstatSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { ConfigError } from '../config.ts'
+import {
+  closeSync,
+  constants,
+  existsSync,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+} from 'node:fs'
+import { dirname, join } from 'node:path'
+import { ConfigError } from '../setting.ts'
 
 const TOKEN = /^[\w-]{43}$/
 
@@ -16,7 +26,7 @@ export function keepToken(stateDir: string, adminPort: number): { token: string;
   const token = randomBytes(32).toString('base64url')
   const fresh = `${file}.${process.pid}`
   try {
-    mkdirSync(stateDir, { recursive: true, mode: 0o700 })
+    makeFolder(stateDir)
     writeFileSync(fresh, `${token}\n`, { mode: 0o600, flag: 'wx' })
     renameSync(fresh, file)
   } catch (error) {
@@ -25,6 +35,18 @@ export function keepToken(stateDir: string, adminPort: number): { token: string;
     )
   }
   return { token, file }
+}
+
+/** Node's own `recursive` never returns where the system says ENOENT for what it does not let anyone make, as in /proc. */
+function makeFolder(path: string): void {
+  if (existsSync(path)) return
+  makeFolder(dirname(path))
+  try {
+    mkdirSync(path, { mode: 0o700 })
+  } catch (error) {
+    // Another server that starts just now may have been quicker.
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+  }
 }
 
 function readKept(file: string): string | undefined {
