@@ -30,7 +30,8 @@ export interface IdentityOptions {
 /** A header can only name so many hops that anyone would trust; what lies further left is not looked at. */
 const MAX_HEADER = 2048
 
-const FORWARDING = ['x-forwarded-for', 'forwarded', 'x-real-ip'] as const
+const forwards = ({ headers }: Peer) =>
+  headers['x-forwarded-for'] !== undefined || headers.forwarded !== undefined || headers['x-real-ip'] !== undefined
 
 /** Requests with no address (a socket that is already gone, a unix socket) share this client; it is never blocked. */
 export const NO_ADDRESS = 'unknown'
@@ -82,15 +83,21 @@ export function createIdentifier({
       'Name the proxy that writes it in trustProxy, or leave clientIpHeader out',
     )
   }
-  const direct = new Map<string, Identity>()
+  /** By the address as the socket spells it, counted by `knownPrefix` bits. */
+  const direct = new Map<string, Identity & { address: string }>()
+  let knownPrefix = -1
 
-  function fromPeer(address: string, ipv6Prefix: number): Identity {
-    const key = `${ipv6Prefix} ${address}`
-    const known = direct.get(key)
+  function fromPeer(spelled: string | undefined, ipv6Prefix: number): (Identity & { address: string }) | undefined {
+    if (spelled === undefined) return undefined
+    const known = ipv6Prefix === knownPrefix ? direct.get(spelled) : undefined
     if (known) return known
+    // Clearing all of it now and then is cheaper than keeping an order.
+    if (ipv6Prefix !== knownPrefix || direct.size >= 10_000) direct.clear()
+    knownPrefix = ipv6Prefix
+    const address = normaliseAddress(spelled)
+    if (!address) return undefined
     const identity = { client: clientOf(address, ipv6Prefix), address, hops: [address], probablyProxy: false }
-    if (direct.size >= 10_000) direct.clear()
-    direct.set(key, identity)
+    direct.set(spelled, identity)
     return identity
   }
 
@@ -107,11 +114,11 @@ export function createIdentifier({
   }
 
   return (peer, ipv6Prefix) => {
-    const address = normaliseAddress(peer.socket.remoteAddress)
-    if (!address) return { client: NO_ADDRESS, address: undefined, hops: [], probablyProxy: true }
-    const direct = fromPeer(address, ipv6Prefix)
+    const direct = fromPeer(peer.socket.remoteAddress, ipv6Prefix)
+    if (!direct) return { client: NO_ADDRESS, address: undefined, hops: [], probablyProxy: true }
+    const { address } = direct
     const forwarded = headerOf(peer, header ?? 'x-forwarded-for')
-    if (forwarded === undefined && !FORWARDING.some(name => peer.headers[name] !== undefined)) return direct
+    if (forwarded === undefined && !forwards(peer)) return direct
     if (!trusts(address, 0)) return isPrivate(address) ? { ...direct, probablyProxy: true } : direct
 
     const hops = walk(address, forwarded ?? '')

@@ -29,6 +29,8 @@ export interface CompiledPolicy {
   readonly cost: number
   /** A request that costs more can never be allowed. */
   readonly maxCost: number
+  /** A client untouched for so long has all of its limits whole again. */
+  readonly forgetAfterUs: number
   readonly failMode: FailMode
   /** Absent: its violations never block. */
   readonly penalty: Penalty | undefined
@@ -85,6 +87,7 @@ export function compilePolicy(source: Policy, penalty: Penalty | undefined, defa
     limits,
     cost: source.cost,
     maxCost: Math.min(...limits.map(limit => limit.maxCost)),
+    forgetAfterUs: Math.max(0, ...limits.map(limit => limit.forgetAfterUs)),
     failMode: source.failMode ?? defaults.failMode,
     penalty: source.penalty === undefined ? penalty : compilePenalty(source.penalty, source.id),
     source,
@@ -99,6 +102,7 @@ export const noPolicy = (defaults: Defaults): CompiledPolicy => ({
   limits: [],
   cost: 1,
   maxCost: Number.POSITIVE_INFINITY,
+  forgetAfterUs: 0,
   failMode: 'open',
   penalty: undefined,
   source: { id: '-', match: [], limits: [], cost: 1, mode: 'enforce' },

@@ -1,48 +1,45 @@
 import type { Algorithm } from '../algorithm.ts'
 
-/** The log: a ring of the times at which units were taken, oldest first. Grows with use, never beyond what was taken. */
+/** The log: the times at which units were taken, oldest first; what has expired is dropped from the front in bulk. */
 export class Log {
-  private ring = new Float64Array(4)
+  private times: number[] = []
   private head = 0
-  size = 0
+
+  get size(): number {
+    return this.times.length - this.head
+  }
 
   at(index: number): number {
-    return this.ring[(this.head + index) & (this.ring.length - 1)] as number
+    return this.times[this.head + index] as number
   }
 
   push(time: number): void {
-    if (this.size === this.ring.length) this.resize(this.size * 2)
-    this.ring[(this.head + this.size++) & (this.ring.length - 1)] = time
+    this.times.push(time)
   }
 
   /** Drops what is older than `time`. */
   expire(time: number): void {
-    while (this.size > 0 && this.at(0) < time) {
-      this.head = (this.head + 1) & (this.ring.length - 1)
-      this.size--
+    const { times } = this
+    let { head } = this
+    while (head < times.length && (times[head] as number) < time) head++
+    if (head === this.head) return
+    if (head === times.length) {
+      this.times = []
+      head = 0
+    } else if (head >= 32 && head * 2 > times.length) {
+      this.times = times.slice(head)
+      head = 0
     }
-    if (this.size === 0 && this.ring.length > 64) this.resize(4)
+    this.head = head
   }
 
   /** Drops up to `count` entries that equal `time`, newest first. */
   remove(time: number, count: number): number {
-    const kept: number[] = []
-    let removed = 0
-    for (let i = this.size - 1; i >= 0; i--) {
-      const entry = this.at(i)
-      if (entry === time && removed < count) removed++
-      else kept.push(entry)
-    }
-    this.size = 0
-    for (const entry of kept.reverse()) this.push(entry)
-    return removed
-  }
-
-  private resize(length: number): void {
-    const ring = new Float64Array(length)
-    for (let i = 0; i < this.size; i++) ring[i] = this.at(i)
-    this.ring = ring
-    this.head = 0
+    const end = this.times.lastIndexOf(time) + 1
+    let start = end
+    while (start > this.head && end - start < count && this.times[start - 1] === time) start--
+    this.times.splice(start, end - start)
+    return end - start
   }
 }
 

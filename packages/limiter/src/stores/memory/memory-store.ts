@@ -1,6 +1,6 @@
 import type { Limit } from '../../algorithms/index.ts'
 import { Log } from '../../algorithms/sliding-window/sliding-window.ts'
-import type { Block, UnblockOptions, UnblockResult } from '../../contracts/index.ts'
+import type { Block, LimitVerdict, UnblockOptions, UnblockResult } from '../../contracts/index.ts'
 import { formatDuration, parseDuration } from '../../contracts/index.ts'
 import { type CompiledPolicy, describeLimit, type Penalty } from '../../policies/table.ts'
 import type { Check, ClientRecord, NewBlock, Receipt, Refusal, Store, StoreHealth, Verdict } from '../store.ts'
@@ -31,11 +31,25 @@ class Client extends Node {
   graceUntil = 0
   /** µs: nothing of it counts any more. */
   idleAt = 0
+  /** µs: when it took its place in its tier's order. */
+  placedAt = 0
 
   constructor(id: string) {
     super()
     this.id = id
   }
+}
+
+/** The order of last use is kept to this, µs: relinking a client at every check would cost as much as deciding. */
+const ORDER_US = 100_000
+
+/** Half of a limit used: forgetting it would give away something. */
+function isNear(limits: readonly LimitVerdict[]): boolean {
+  for (let i = 0; i < limits.length; i++) {
+    const { remaining, limit } = limits[i] as LimitVerdict
+    if (remaining * 2 <= limit) return true
+  }
+  return false
 }
 
 /** Microseconds since the epoch that never run backwards, whatever is done to the machine's clock. */
@@ -83,20 +97,17 @@ export class MemoryStore implements Store {
     const now = this.clock()
     const at = Math.floor(now / 1000)
     const client = this.clients.get(id) ?? this.admit(id, now)
-    if (!policy.shadow) {
+    if (client.block !== undefined && !policy.shadow) {
       const block = this.blockOf(client, at)
       if (block) return { outcome: 'blocked', at, limits: [], block }
     }
     const { limits, stamps } = decide(policy, client.counters, now, cost)
-    for (let i = 0; i < policy.limits.length; i++) {
-      const { forgetAfterUs } = policy.limits[i] as Limit
-      if (client.idleAt < now + forgetAfterUs) client.idleAt = now + forgetAfterUs
-    }
+    if (client.idleAt < now + policy.forgetAfterUs) client.idleAt = now + policy.forgetAfterUs
     if (stamps) {
-      this.touch(client, limits.some(({ remaining, limit }) => remaining * 2 <= limit) ? HOT : COLD)
+      this.touch(client, isNear(limits) ? HOT : COLD, now)
       return { outcome: 'allowed', at, limits, receipt: { client: id, policy, cost, stamps } }
     }
-    this.touch(client, HOT)
+    this.touch(client, HOT, now)
     if (policy.shadow) return { outcome: 'limited', at, limits }
     const refused = policy.limits.find((_, i) => limits[i]?.retryAfterMs !== 0) as Limit
     this.remember(client, { at, policy: policy.id, route, limit: describeLimit(refused) })
@@ -268,8 +279,10 @@ export class MemoryStore implements Store {
   }
 
   /** Moves a client up at once, and to the end of its tier's order; it comes down when it is found idle or unblocked. */
-  private touch(client: Client, tier: Tier): void {
+  private touch(client: Client, tier: Tier, now: number): void {
+    if (tier <= client.tier && now - client.placedAt < ORDER_US) return
     const held = client.block ? BLOCKED : client.violations?.size || client.graceUntil ? HOT : tier
+    client.placedAt = now
     this.tiers.place(client, held)
   }
 
@@ -277,6 +290,7 @@ export class MemoryStore implements Store {
     if (this.clients.size >= this.maxClients) this.evict(now)
     const client = new Client(id)
     this.clients.set(id, client)
+    client.placedAt = now
     this.tiers.place(client, COLD)
     return client
   }
