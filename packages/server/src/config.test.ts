@@ -12,6 +12,9 @@ describe('settings', () => {
       algorithm: 'sliding_window',
       failMode: 'open',
       maxClients: 100_000,
+      redis: undefined,
+      instance: undefined,
+      workers: 1,
       penalty: undefined,
       policiesFile: undefined,
       logLevel: 'info',
@@ -35,6 +38,31 @@ describe('settings', () => {
     [{ BLOCK_DURATION: '15m, 1h,24h' }, { penalty: { block: ['15m', '1h', '1d'] } }],
     [{ ADMIN_HOST: '0.0.0.0', ADMIN_TOKEN: 's3cret' }, { admin: { host: '0.0.0.0', token: 's3cret' } }],
     [{ ADMIN_HOST: '::1' }, { admin: { host: '::1' } }],
+    [
+      { REDIS_URL: 'rediss://u:p@r:1/2' },
+      {
+        redis: { url: 'rediss://u:p@r:1/2', prefix: 'api_bouncer', deadline: '50ms', expectedInstances: 1 },
+      },
+    ],
+    [{ REDIS_URL: 'redis://r', REDIS_PASSWORD: 's' }, { redis: { url: 'redis://r', password: 's' } }],
+    [
+      { REDIS_HOST: 'r', REDIS_DB: '3', REDIS_USERNAME: 'u', REDIS_PASSWORD: 'p', REDIS_TLS: 'on' },
+      { redis: { host: 'r', db: 3, username: 'u', password: 'p', tls: true } },
+    ],
+    [{ REDIS_PORT: '6380' }, { redis: { host: '127.0.0.1', port: 6380 } }],
+    [{ REDIS_CLUSTER_NODES: 'a:1, [::1]:2' }, { redis: { cluster: ['a:1', '[::1]:2'] } }],
+    [
+      { REDIS_SENTINELS: 'a,b:1', REDIS_SENTINEL_NAME: 'm', REDIS_SENTINEL_PASSWORD: 's', REDIS_PASSWORD: 'p' },
+      { redis: { sentinels: ['a', 'b:1'], sentinelName: 'm', sentinelPassword: 's', password: 'p' } },
+    ],
+    [
+      { REDIS_URL: 'redis://r', KEY_PREFIX: 'x', DECISION_DEADLINE: '20ms', EXPECTED_INSTANCES: '4', WORKERS: '8' },
+      { redis: { prefix: 'x', deadline: '20ms', expectedInstances: 4 }, workers: 8 },
+    ],
+    [
+      { KEY_PREFIX: 'x', DECISION_DEADLINE: '20ms', INSTANCE: 'api-1' },
+      { redis: undefined, instance: 'api-1' },
+    ],
     [{ RATE_LIMIT_ALGORITM: 'nobody reads this' }, { algorithm: 'sliding_window' }],
   ])('%j is understood', (env: Record<string, string>, expected) => {
     expect(readConfig(env)).toMatchObject(expected)
@@ -71,8 +99,59 @@ describe('settings', () => {
     [{ LOG_LEVEL: 'loud' }, 'LOG_LEVEL: "loud" is unknown'],
     [{ DATA_PLANE: 'no' }, 'DATA_PLANE: "no" is unknown'],
     [{ PORT: 'x', LOG_LEVEL: 'y' }, '(also wrong: LOG_LEVEL)'],
+    [{ REDIS_URL: 'localhost:6379' }, 'REDIS_URL: is not redis://user:password@host:port/db, or rediss:// for TLS'],
+    [{ REDIS_URL: 'redis://r/x' }, 'REDIS_URL: is not redis://'],
+    [
+      { REDIS_URL: 'redis://r', REDIS_CLUSTER_NODES: 'r' },
+      'REDIS_CLUSTER_NODES: REDIS_URL already says where Redis is',
+    ],
+    [{ REDIS_URL: 'redis://r', REDIS_HOST: 'r' }, 'REDIS_HOST: REDIS_URL already says where Redis is'],
+    [{ REDIS_URL: 'redis://r', REDIS_PORT: '1' }, 'REDIS_PORT: REDIS_URL already says where Redis is'],
+    [{ REDIS_HOST: 'r', REDIS_SENTINELS: 'r' }, 'REDIS_SENTINELS: REDIS_HOST already says where Redis is'],
+    [{ REDIS_URL: 'redis://r/1', REDIS_DB: '2' }, 'REDIS_DB: REDIS_URL says it too'],
+    [{ REDIS_URL: 'rediss://r', REDIS_TLS: 'off' }, 'REDIS_TLS: is off, but rediss:// in REDIS_URL is TLS'],
+    [{ REDIS_PORT: 'tcp://10.0.0.1:6379' }, 'REDIS_PORT: is not a port (1 to 65535). For example: REDIS_PORT=6379'],
+    [{ REDIS_PASSWORD: 'p' }, 'REDIS_PASSWORD: is set, but nothing says where Redis is. Set REDIS_URL'],
+    [{ REDIS_CLUSTER_NODES: 'r', REDIS_DB: '1' }, 'REDIS_DB: a Redis Cluster has database 0 only'],
+    [{ REDIS_CLUSTER_NODES: 'r:99999' }, 'REDIS_CLUSTER_NODES: is not a list of host:port'],
+    [{ REDIS_SENTINELS: 'r' }, 'REDIS_SENTINEL_NAME: is missing'],
+    [{ REDIS_URL: 'redis://r', REDIS_SENTINEL_NAME: 'm' }, 'REDIS_SENTINEL_NAME: is only for REDIS_SENTINELS'],
+    [{ KEY_PREFIX: '{x}' }, 'KEY_PREFIX: is not a key prefix'],
+    [{ DECISION_DEADLINE: '50' }, 'DECISION_DEADLINE: "50" is out of range'],
+    [{ EXPECTED_INSTANCES: '0' }, 'EXPECTED_INSTANCES: "0" is not a number of instances'],
+    [{ INSTANCE: 'a b' }, 'INSTANCE: "a b" is not a name'],
+    [{ WORKERS: '2' }, 'WORKERS: 2 processes share no memory'],
+    [
+      { WORKERS: '2', REDIS_URL: 'redis://r', DATA_PLANE: 'off' },
+      'WORKERS: serve the data plane, and DATA_PLANE is off',
+    ],
   ])('%j is refused on one line that names it', (env: Record<string, string>, message) => {
     expect(() => readConfig(env)).toThrow(message)
     expect(() => readConfig(env)).toThrow(/^[^\n]+$/)
+  })
+
+  it.each([
+    { REDIS_URL: 'redis://:hunter2%@r' },
+    { REDIS_URL: 'http://:hunter2@r' },
+    { REDIS_URL: 'redis://:hunter2@r:x' },
+    { REDIS_URL: 'redis://:hunter2@r/x' },
+    { REDIS_URL: 'redis://:hunter2@r', REDIS_PASSWORD: 'hunter2' },
+    { REDIS_HOST: 'redis://:hunter2@r' },
+    { REDIS_PORT: 'redis://:hunter2@r' },
+    { REDIS_DB: 'redis://:hunter2@r' },
+    { REDIS_CLUSTER_NODES: 'redis://:hunter2@r:1' },
+    { REDIS_CLUSTER_NODES: ':hunter2@r:1' },
+    { REDIS_SENTINELS: 'redis://:hunter2@r:1', REDIS_SENTINEL_NAME: 'm' },
+    { REDIS_SENTINEL_PASSWORD: 'hunter2' },
+    { KEY_PREFIX: 'redis://:hunter2@r' },
+  ])('never repeat a password, wherever it stands: %j', (env: Record<string, string>) => {
+    let message = ''
+    try {
+      readConfig(env)
+    } catch (error) {
+      message = (error as Error).message
+    }
+    expect(message).toMatch(/^(REDIS|KEY)_/)
+    expect(message).not.toContain('hunter2')
   })
 })

@@ -2,48 +2,20 @@ import { homedir } from 'node:os'
 import { resolve } from 'node:path'
 import {
   ALGORITHMS,
-  BouncerError,
+  type BouncerOptions,
   compileTrust,
+  durationBetween,
   FAIL_MODES,
   findingsOf,
-  guess,
   penaltySchema,
   settingsSchema,
 } from '@api-bouncer/limiter'
 import { z } from 'zod'
 import { isLoopback } from './net.ts'
-
-/** A setting or file that stops the start. The message is one line: what is wrong, where, and how to mend it. */
-export class ConfigError extends Error {
-  override readonly name = 'ConfigError'
-}
-
-/** A setting read from text; `read` answers undefined for what it does not understand. */
-const setting = <T>(read: (text: string) => T | undefined, wanted: string) =>
-  z.string().transform((text, ctx): T => {
-    const value = read(text)
-    if (value !== undefined) return value
-    ctx.addIssue({ code: 'custom', message: `"${text.slice(0, 100)}" is not ${wanted}` })
-    return z.NEVER
-  })
-
-const integer = (min: number, max: number, what: string) =>
-  setting(text => {
-    const value = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN
-    return value >= min && value <= max ? value : undefined
-  }, `${what} (${min} to ${max})`)
+import { REDIS_EXAMPLES, redisOf, redisVariables } from './redis-settings.ts'
+import { ConfigError, integer, oneOf, setting } from './setting.ts'
 
 const port = integer(0, 65_535, 'a port')
-
-/** One of some words; a near miss is told which one was meant. */
-const oneOf = <const T extends string>(words: readonly T[]) =>
-  z.string().transform((text, ctx): T => {
-    if ((words as readonly string[]).includes(text)) return text as T
-    const meant = guess(text, words)
-    const known = meant ? `did you mean "${meant}"?` : `known: ${words.join(', ')}`
-    ctx.addIssue({ code: 'custom', message: `"${text.slice(0, 100)}" is unknown (${known})` })
-    return z.NEVER
-  })
 
 /** Express's meaning: `false`, a number of hops, or a list of addresses, ranges and their names. */
 const trustProxy = z.string().transform((text, ctx): boolean | number | string => {
@@ -86,7 +58,14 @@ const environment = z.object({
   POLICIES_FILE: z.string().optional(),
   LOG_LEVEL: oneOf(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
   XDG_STATE_HOME: z.string().optional(),
-  // Redis: REDIS_URL and its relatives, KEY_PREFIX and DECISION_DEADLINE go here.
+  ...redisVariables,
+  DECISION_DEADLINE: durationBetween(5, 10_000).default('50ms'),
+  EXPECTED_INSTANCES: integer(1, 10_000, 'a number of instances').default(1),
+  INSTANCE: setting(
+    text => (/^[\w.:@/-]{1,80}$/.test(text) ? text : undefined),
+    'a name (letters, digits and _.:@/- only, at most 80)',
+  ).optional(),
+  WORKERS: integer(1, 256, 'a number of processes').default(1),
 })
 type Environment = z.infer<typeof environment>
 
@@ -104,6 +83,11 @@ export interface Config {
   readonly algorithm: Environment['RATE_LIMIT_ALGORITHM']
   readonly failMode: Environment['FAIL_MODE']
   readonly maxClients: number
+  /** Absent: the embedded store. */
+  readonly redis: BouncerOptions['redis']
+  readonly instance: string | undefined
+  /** Processes that serve the data plane; 1: this very one does. */
+  readonly workers: number
   /** As far as the environment says it. */
   readonly penalty: { threshold?: number; window?: string; block?: string[] } | undefined
   readonly policiesFile: string | undefined
@@ -122,7 +106,8 @@ export function readConfig(variables: Readonly<Record<string, string | undefined
   const parsed = environment.safeParse(given)
   if (!parsed.success) throw describe(parsed.error)
   const env = parsed.data
-  refuseContradictions(env)
+  const redis = redisOf(env)
+  refuseContradictions(env, redis !== undefined)
   const penalty = {
     ...(env.VIOLATION_THRESHOLD !== undefined && { threshold: env.VIOLATION_THRESHOLD }),
     ...(env.VIOLATION_WINDOW !== undefined && { window: env.VIOLATION_WINDOW }),
@@ -137,6 +122,9 @@ export function readConfig(variables: Readonly<Record<string, string | undefined
     algorithm: env.RATE_LIMIT_ALGORITHM,
     failMode: env.FAIL_MODE,
     maxClients: env.MAX_CLIENTS,
+    redis,
+    instance: env.INSTANCE,
+    workers: env.WORKERS,
     penalty: Object.keys(penalty).length > 0 ? penalty : undefined,
     policiesFile: env.POLICIES_FILE === undefined ? undefined : resolve(env.POLICIES_FILE),
     logLevel: env.LOG_LEVEL,
@@ -160,6 +148,11 @@ const EXAMPLES: Readonly<Record<string, string>> = {
   FAIL_MODE: 'open',
   MAX_CLIENTS: '100000',
   LOG_LEVEL: 'info',
+  ...REDIS_EXAMPLES,
+  DECISION_DEADLINE: '50ms',
+  EXPECTED_INSTANCES: '3',
+  INSTANCE: 'api-1',
+  WORKERS: '4',
 }
 
 function describe(error: z.ZodError): ConfigError {
@@ -170,7 +163,7 @@ function describe(error: z.ZodError): ConfigError {
   return new ConfigError(`${name}: ${first?.message}. For example: ${name}=${EXAMPLES[name]}${also}`)
 }
 
-function refuseContradictions(env: Environment): void {
+function refuseContradictions(env: Environment, onRedis: boolean): void {
   if (env.DATA_PLANE === 'on' && env.PORT === env.ADMIN_PORT && env.PORT !== 0) {
     throw new ConfigError(
       `ADMIN_PORT: ${env.ADMIN_PORT} is the PORT of the data plane. Give the control plane a port of its own, such as ${env.PORT === 8900 ? 8901 : 8900}`,
@@ -186,8 +179,12 @@ function refuseContradictions(env: Environment): void {
       `CLIENT_IP_HEADER: is never read while TRUST_PROXY is ${env.TRUST_PROXY}. Name the proxy that writes it in TRUST_PROXY, or leave CLIENT_IP_HEADER out`,
     )
   }
+  if (env.WORKERS > 1 && !onRedis) {
+    throw new ConfigError(
+      `WORKERS: ${env.WORKERS} processes share no memory, each would count for itself. Name the Redis they shall share (REDIS_URL=redis://127.0.0.1:6379), or leave WORKERS out`,
+    )
+  }
+  if (env.WORKERS > 1 && env.DATA_PLANE === 'off') {
+    throw new ConfigError('WORKERS: serve the data plane, and DATA_PLANE is off. Leave one of the two out')
+  }
 }
-
-/** What stops a start with one line instead of a stack. */
-export const isConfigError = (error: unknown): error is Error =>
-  error instanceof ConfigError || error instanceof BouncerError

@@ -6,13 +6,17 @@ import type { Server } from './server.ts'
 const quote = (path: string) => (/^[\w@%+=:,./-]+$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`)
 
 /** What a person sees at the start: what runs where, and what to try next. */
-export function greeting({ bouncer, dataPlane, controlPlane, tokenFile }: Server, { algorithm }: Config): string {
-  const { detail } = bouncer.health()
+export function greeting(
+  { bouncer, dataPlane, controlPlane, tokenFile }: Server,
+  { algorithm, workers }: Config,
+): string {
+  const { state, detail } = bouncer.health()
+  const store = state === 'ok' ? detail : `degraded (${detail})`
   const token = tokenFile === undefined ? '$ADMIN_TOKEN' : `$(cat ${quote(tokenFile)})`
   const lines = [
-    `api-bouncer ${version}   store: ${detail}   algorithm: ${algorithm}`,
+    `api-bouncer ${version}   store: ${store}   algorithm: ${algorithm}`,
     '',
-    `data plane      ${dataPlane ?? 'off'}`,
+    `data plane      ${dataPlane ?? 'off'}${workers > 1 ? `   (${workers} processes)` : ''}`,
     `control plane   ${controlPlane}`,
     '',
     'try next:',

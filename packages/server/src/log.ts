@@ -41,7 +41,9 @@ export function logEvent(log: Logger, event: BouncerEvent): void {
     case 'settings-changed':
       return log.info({ event }, `settings changed${by}`)
     case 'store-state':
-      return log.warn({ event }, `store ${event.state}: ${event.detail}`)
+    case 'gap':
+      // The limiter's own logger has said the first; the second is for those who show events.
+      return
     case 'overflow':
       return log.warn({ event }, 'more happened than is told one by one')
   }

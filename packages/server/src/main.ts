@@ -1,7 +1,10 @@
-import { isConfigError, readConfig } from './config.ts'
+import cluster from 'node:cluster'
+import { readConfig } from './config.ts'
 import { greeting } from './greeting.ts'
 import { createLog } from './log.ts'
 import { type Server, startServer } from './server.ts'
+import { isConfigError } from './setting.ts'
+import { serveAsWorker, startWorkers } from './workers.ts'
 
 // What people read goes to stderr, the log to stdout: a pipe gets nothing but JSON.
 const say = (text: string) => void process.stderr.write(text)
@@ -9,10 +12,13 @@ const say = (text: string) => void process.stderr.write(text)
 async function main(): Promise<void> {
   const config = readConfig(process.env)
   const log = createLog(config.logLevel)
-  const server = await startServer(config, log)
+  if (cluster.isWorker) return serveAsWorker(config, log)
+  const workers = config.workers > 1 ? await startWorkers(config, log) : undefined
+  const server = await startServer(config, log, workers)
   say(greeting(server, config))
   const { dataPlane, controlPlane, bouncer } = server
-  log.info({ dataPlane, controlPlane, store: bouncer.health().kind, instance: bouncer.instance }, 'serving')
+  const { kind: store, detail } = bouncer.health()
+  log.info({ dataPlane, controlPlane, store, detail, workers: config.workers, instance: bouncer.instance }, 'serving')
   closeOnSignals(server)
 }
 

@@ -1,4 +1,4 @@
-import { type Bouncer, LATENCY_BUCKETS, OUTCOMES, version } from '@api-bouncer/limiter'
+import { type Bouncer, LATENCY_BUCKETS, OUTCOMES, type Totals, version } from '@api-bouncer/limiter'
 import { collectDefaultMetrics, type Metric, Registry } from 'prom-client'
 
 interface Sample {
@@ -8,11 +8,26 @@ interface Sample {
   readonly metricName?: string
 }
 
+type Answer<T> = T | Promise<T>
+
+/** Whose counts and store are shown: a bouncer's, or those of all worker processes. */
+export interface Measured {
+  totals(): Answer<Totals>
+  health(): Answer<Pick<ReturnType<Bouncer['health']>, 'state' | 'latencyMs'>>
+}
+
+export interface MetricsOptions {
+  /** Node's own metrics of this process, too. Default true. */
+  readonly node?: boolean
+  /** Default: the bouncer. */
+  readonly measured?: Measured | undefined
+}
+
 /**
  * The limiter's metrics, read when they are asked for: nothing is observed in a request's way. Labels take values from
  * small sets only: outcomes, and policy ids, which operators name and requests never do.
  */
-export function createMetrics(bouncer: Bouncer, { node = true }: { node?: boolean } = {}): Registry {
+export function createMetrics(bouncer: Bouncer, { node = true, measured = bouncer }: MetricsOptions = {}): Registry {
   const registry = new Registry()
   const family = (name: string, type: 'counter' | 'gauge' | 'histogram', help: string, read: () => Reading) => {
     // What a registry wants of a metric; prom-client's own classes would keep a second copy of each number.
@@ -21,36 +36,38 @@ export function createMetrics(bouncer: Bouncer, { node = true }: { node?: boolea
   }
 
   family('rate_limit_hits_total', 'counter', 'Requests decided, by policy ("-": none) and outcome', () =>
-    outcomesOf(bouncer, OUTCOMES),
+    outcomesOf(measured, OUTCOMES),
   )
   family(
     'rate_limit_shadow_hits_total',
     'counter',
     'What shadow policies would have done; part of no other count',
-    () => outcomesOf(bouncer, ['shadow-allowed', 'shadow-limited']),
+    () => outcomesOf(measured, ['shadow-allowed', 'shadow-limited']),
   )
-  family('rate_limit_blocks_total', 'counter', 'Blocks that repeated violations have set', () => [
-    { value: bouncer.totals().blocks },
+  family('rate_limit_blocks_total', 'counter', 'Blocks that repeated violations have set', async () => [
+    { value: (await measured.totals()).blocks },
   ])
-  family('rate_limit_duration_seconds', 'histogram', 'Time taken to decide a request', () => durations(bouncer))
-  family('rate_limit_store_up', 'gauge', '1 while the store answers, 0 while fail modes decide', () => [
-    { value: Number(bouncer.health().state === 'ok') },
+  family('rate_limit_duration_seconds', 'histogram', 'Time taken to decide a request', () => durations(measured))
+  family('rate_limit_store_up', 'gauge', '1 while the store answers, 0 while fail modes decide', async () => [
+    { value: Number((await measured.health()).state === 'ok') },
   ])
   family(
     'rate_limit_store_latency_seconds',
     'gauge',
     'Round trip of the last answer; none for the embedded store',
-    () => {
-      const { latencyMs } = bouncer.health()
+    async () => {
+      const { latencyMs } = await measured.health()
       return latencyMs === undefined ? [] : [{ value: latencyMs / 1000 }]
     },
   )
-  family('rate_limit_active_blocks', 'gauge', 'Clients blocked now; none while the store does not say', () =>
-    bouncer.control.blocks().then(
+  family('rate_limit_active_blocks', 'gauge', 'Clients blocked now; none while the store does not say', async () => {
+    // A scrape does not wait for a store that is known to be away.
+    if (bouncer.health().state !== 'ok') return []
+    return bouncer.control.blocks().then(
       blocks => [{ value: blocks.length }],
       () => [],
-    ),
-  )
+    )
+  })
   family('api_bouncer_build_info', 'gauge', 'Always 1; what is running is in the labels', () => [
     { value: 1, labels: { version, node: process.version } },
   ])
@@ -58,13 +75,13 @@ export function createMetrics(bouncer: Bouncer, { node = true }: { node?: boolea
   return registry
 }
 
-type Reading = readonly Sample[] | Promise<readonly Sample[]>
+type Reading = Answer<readonly Sample[]>
 
-type Counts = ReturnType<Bouncer['totals']>['policies'] extends ReadonlyMap<string, infer C> ? C : never
+type Counts = Totals['policies'] extends ReadonlyMap<string, infer C> ? C : never
 
-function outcomesOf(bouncer: Bouncer, outcomes: readonly (keyof Counts)[]): Sample[] {
+async function outcomesOf(measured: Measured, outcomes: readonly (keyof Counts)[]): Promise<Sample[]> {
   const samples: Sample[] = []
-  for (const [policy, counts] of bouncer.totals().policies) {
+  for (const [policy, counts] of (await measured.totals()).policies) {
     // A policy has the outcomes of requests or those of a trial; what never was is told only beside what was.
     if (outcomes.every(outcome => counts[outcome] === 0)) continue
     for (const outcome of outcomes) {
@@ -74,8 +91,8 @@ function outcomesOf(bouncer: Bouncer, outcomes: readonly (keyof Counts)[]): Samp
   return samples
 }
 
-function durations(bouncer: Bouncer): Sample[] {
-  const { latency, latencySum } = bouncer.totals()
+async function durations(measured: Measured): Promise<Sample[]> {
+  const { latency, latencySum } = await measured.totals()
   let sum = 0
   const buckets = latency.map((count, i): Sample => {
     sum += count

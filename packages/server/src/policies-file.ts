@@ -10,7 +10,7 @@ import {
 } from '@api-bouncer/limiter'
 import { type Document, isMap, isNode, isScalar, LineCounter, type Node, parseDocument, visit } from 'yaml'
 import { z } from 'zod'
-import { ConfigError } from './config.ts'
+import { ConfigError } from './setting.ts'
 
 const schema = strict({
   policies: z.array(policySchema).min(1, 'no policy: nothing would be limited').max(1000),

@@ -1,14 +1,22 @@
 import { createServer, type Server as HttpServer, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type Bouncer, BouncerError, createBouncer } from '@api-bouncer/limiter'
 import type { Logger } from 'pino'
 import { createDataPlane } from './app.ts'
-import { type Config, ConfigError } from './config.ts'
+import type { Config } from './config.ts'
 import { createControlPlane } from './control/router.ts'
 import { keepToken } from './control/token.ts'
 import { logEvent } from './log.ts'
+import type { Measured } from './metrics.ts'
 import { isLoopback, urlOf } from './net.ts'
 import { readPoliciesFile } from './policies-file.ts'
+import { ConfigError } from './setting.ts'
+
+/** What is in flight at the end may take so long. */
+const GRACE_MS = 10_000
+/** The start waits so long for Redis. */
+const STORE_WAIT_MS = 1000
 
 export interface Server {
   readonly bouncer: Bouncer
@@ -21,46 +29,111 @@ export interface Server {
   close(graceMs?: number): Promise<void>
 }
 
-/** Starts both planes. Throws a ConfigError or BouncerError, with nothing left open, when that cannot be. */
-export async function startServer(config: Config, log: Logger): Promise<Server> {
-  const bouncer = openBouncer(config, log)
-  const open: HttpServer[] = []
-  const close = async (graceMs = 10_000) => {
-    await Promise.all(open.map(server => drain(server, graceMs)))
-    await bouncer.close()
+/** Worker processes that serve the data plane in this one's place. */
+export interface Workers extends Measured {
+  readonly dataPlane: string
+  close(graceMs: number): Promise<void>
+}
+
+/** The data plane of one process. */
+export interface DataPlane {
+  readonly bouncer: Bouncer
+  readonly url: string
+  close(graceMs?: number): Promise<void>
+}
+
+/**
+ * Starts both planes, or beside `workers` the control plane alone. Throws a ConfigError or BouncerError, with nothing left
+ * open (but the workers), when that cannot be.
+ */
+export async function startServer(config: Config, log: Logger, workers?: Workers): Promise<Server> {
+  const room = await openRoom(config, log)
+  const { bouncer } = room
+  const close = async (graceMs = GRACE_MS) => {
+    await workers?.close(graceMs)
+    await room.close(graceMs)
   }
   try {
-    const stop = bouncer.events.subscribe(event => logEvent(log, event))
-    let dataPlane: string | undefined
-    if (config.dataPlane) {
-      const { port, host } = config.dataPlane
-      const listener = createDataPlane({ bouncer, logger: log })
-      dataPlane = urlOf(await listen(open, { port, host, named: 'PORT' }, () => listener))
-    }
+    const dataPlane = workers?.dataPlane ?? (config.dataPlane && (await openDataPlane(room, config.dataPlane, log)))
     const { port, host } = config.admin
     let tokenFile: string | undefined
-    const address = await listen(open, { port, host, named: 'ADMIN_PORT' }, ({ port }) => {
+    const address = await listen(room.open, { port, host, named: 'ADMIN_PORT' }, ({ port }) => {
       const kept = config.admin.token === undefined ? keepToken(config.stateDir, port) : undefined
       tokenFile = kept?.file
       const token = kept?.token ?? (config.admin.token as string)
       const localHost = isLoopback(host) ? host : undefined
-      return createControlPlane({ bouncer, token, logger: log, localHost, dataPlane })
+      return createControlPlane({ bouncer, token, logger: log, localHost, dataPlane, measured: workers })
     })
-    return {
-      bouncer,
-      dataPlane,
-      controlPlane: urlOf(address),
-      tokenFile,
-      close: graceMs => close(graceMs).finally(stop),
-    }
+    return { bouncer, dataPlane, controlPlane: urlOf(address), tokenFile, close }
   } catch (error) {
-    await close(0)
+    await room.close(0)
     throw error
   }
 }
 
+/** Starts the data plane alone: what a worker process does. */
+export async function startDataPlane(config: Config, log: Logger): Promise<DataPlane> {
+  const room = await openRoom(config, log)
+  try {
+    const url = await openDataPlane(room, config.dataPlane as NonNullable<Config['dataPlane']>, log)
+    return { bouncer: room.bouncer, url, close: (graceMs = GRACE_MS) => room.close(graceMs) }
+  } catch (error) {
+    await room.close(0)
+    throw error
+  }
+}
+
+/** A bouncer, and the listeners in front of it. */
+interface Room {
+  readonly bouncer: Bouncer
+  readonly open: HttpServer[]
+  close(graceMs: number): Promise<void>
+}
+
+async function openRoom(config: Config, log: Logger): Promise<Room> {
+  const bouncer = openBouncer(config, log)
+  const open: HttpServer[] = []
+  // On Redis everybody hears of everything: each event is logged where it happened.
+  const stop = bouncer.events.subscribe(event => {
+    if (event.instance === bouncer.instance) logEvent(log, event)
+  })
+  await untilShared(bouncer)
+  return {
+    bouncer,
+    open,
+    close: async graceMs => {
+      await Promise.all(open.map(server => drain(server, graceMs)))
+      await bouncer.close().finally(stop)
+    },
+  }
+}
+
+/** Nobody is let in before Redis answers and its policies are in force; but a Redis that is away stops no start. */
+async function untilShared(bouncer: Bouncer): Promise<void> {
+  const deadline = performance.now() + STORE_WAIT_MS
+  const isShared = async () => {
+    if (bouncer.health().state !== 'ok') return false
+    const { epoch } = await bouncer.control.state()
+    if (epoch !== bouncer.epoch) return false
+    // Redis has the scripts, and this process has run its way once: the first request is as quick as any.
+    await bouncer.usage('127.0.0.1')
+    return true
+  }
+  while (!(await isShared().catch(() => false)) && performance.now() < deadline) await sleep(10)
+}
+
+async function openDataPlane(
+  { bouncer, open }: Room,
+  { port, host }: NonNullable<Config['dataPlane']>,
+  log: Logger,
+): Promise<string> {
+  const listener = createDataPlane({ bouncer, logger: log })
+  return urlOf(await listen(open, { port, host, named: 'PORT' }, () => listener))
+}
+
 function openBouncer(config: Config, log: Logger): Bouncer {
   const { policiesFile, penalty, trustProxy, clientIpHeader, ipv6Prefix, algorithm, failMode, maxClients } = config
+  const { redis, instance } = config
   const file = policiesFile === undefined ? undefined : readPoliciesFile(policiesFile)
   if (penalty !== undefined && file?.options.penalty !== undefined) {
     throw new ConfigError(
@@ -68,7 +141,6 @@ function openBouncer(config: Config, log: Logger): Bouncer {
     )
   }
   try {
-    // The Redis store goes in here, when config names one.
     return createBouncer({
       trustProxy,
       ipv6Prefix,
@@ -78,6 +150,8 @@ function openBouncer(config: Config, log: Logger): Bouncer {
       logger: log,
       ...(clientIpHeader !== undefined && { clientIpHeader }),
       ...(penalty !== undefined && { penalty }),
+      ...(redis !== undefined && { redis }),
+      ...(instance !== undefined && { instance }),
       ...file?.options,
     })
   } catch (error) {

@@ -35,23 +35,28 @@ export async function testServer(env: Record<string, string> = {}): Promise<Test
   return {
     ...server,
     dataPlane,
-    as: (client, path, init = {}) =>
-      fetch(dataPlane + path, { ...init, headers: { ...init.headers, 'x-forwarded-for': client } }),
-    admin: async (method, path, body) => {
-      const res = await fetch(controlPlane + path, {
-        method,
-        headers: {
-          authorization: `Bearer ${TOKEN}`,
-          ...(body !== undefined && { 'content-type': 'application/json' }),
-        },
-        ...(body !== undefined && { body: typeof body === 'string' ? body : JSON.stringify(body) }),
-      })
-      const text = await res.text()
-      const isJson = /json/.test(res.headers.get('content-type') ?? '')
-      return { status: res.status, body: isJson ? JSON.parse(text) : text, headers: res.headers }
-    },
+    ...callers(dataPlane, controlPlane),
   }
 }
+
+/** Calls of both planes. */
+const callers = (dataPlane: string, controlPlane: string): Pick<TestServer, 'as' | 'admin'> => ({
+  as: (client, path, init = {}) =>
+    fetch(dataPlane + path, { ...init, headers: { ...init.headers, 'x-forwarded-for': client } }),
+  admin: async (method, path, body) => {
+    const res = await fetch(controlPlane + path, {
+      method,
+      headers: {
+        authorization: `Bearer ${TOKEN}`,
+        ...(body !== undefined && { 'content-type': 'application/json' }),
+      },
+      ...(body !== undefined && { body: typeof body === 'string' ? body : JSON.stringify(body) }),
+    })
+    const text = await res.text()
+    const isJson = /json/.test(res.headers.get('content-type') ?? '')
+    return { status: res.status, body: isJson ? JSON.parse(text) : text, headers: res.headers }
+  },
+})
 
 /** Sends bytes as they are and answers with all that came back until the connection ended. */
 export function raw(url: string, bytes: string | Buffer): Promise<string> {
@@ -85,6 +90,15 @@ export interface Running {
   readonly exited: Promise<{ code: number | null; signal: string | null }>
 }
 
+const started = new Set<Running>()
+
+/** Ends what this file's tests have started and not ended; for afterEach. */
+export function endAll(): void {
+  for (const { child } of started)
+    if (child.exitCode === null && child.signalCode === null && child.pid) process.kill(-child.pid, 'SIGKILL')
+  started.clear()
+}
+
 /** Starts a process of its own group, with nothing of this one's settings but what is given. */
 export function run(command: string, args: readonly string[], env: NodeJS.ProcessEnv, cwd = ROOT): Running {
   const base = { PATH: process.env.PATH, HOME: process.env.HOME }
@@ -113,9 +127,38 @@ export function run(command: string, args: readonly string[], env: NodeJS.Proces
       const ended = () => reject(new Error(`ended without "${text}":\n${seen.stdout}${seen.stderr}`))
       exited.then(ended, reject)
     })
-  return { child, output: () => seen, printed, exited }
+  const running = { child, output: () => seen, printed, exited }
+  started.add(running)
+  return running
 }
 
 /** The real server process, from source. */
 export const runMain = (env: NodeJS.ProcessEnv): Running =>
   run(process.execPath, ['--import', 'tsx', '--conditions=@api-bouncer/source', 'packages/server/src/main.ts'], env)
+
+/** A server process on free ports, and ways to call it. */
+export interface Instance extends Pick<TestServer, 'as' | 'admin'> {
+  readonly process: Running
+  readonly port: number
+  get(path: string): Promise<Response>
+}
+
+/** Starts the real server process and waits until it serves. */
+export async function instance(env: Record<string, string>): Promise<Instance> {
+  const [port, adminPort] = [await freePort(), await freePort()]
+  const process = runMain({
+    PORT: String(port),
+    ADMIN_PORT: String(adminPort),
+    HOST: '127.0.0.1',
+    ADMIN_TOKEN: TOKEN,
+    ...env,
+  })
+  await process.printed('"msg":"serving"')
+  const dataPlane = `http://127.0.0.1:${port}`
+  return {
+    process,
+    port,
+    get: path => fetch(dataPlane + path),
+    ...callers(dataPlane, `http://127.0.0.1:${adminPort}`),
+  }
+}

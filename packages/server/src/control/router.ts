@@ -1,7 +1,7 @@
 import { type Actor, type Bouncer, describeIssues, guess, type Logger } from '@api-bouncer/limiter'
 import express, { type Express, type Request, type RequestHandler, type Router } from 'express'
 import type { z } from 'zod'
-import { createMetrics } from '../metrics.ts'
+import { createMetrics, type Measured } from '../metrics.ts'
 import { HttpError, jsonBody, problems, sendJson } from '../problem.ts'
 import { refuseCrossSite, requireLocalHost, requireToken } from './guards.ts'
 import { type Metrics, Reply, type Route, routes } from './routes.ts'
@@ -17,12 +17,15 @@ export interface ControlRouterOptions {
   readonly localHost?: string | undefined
   /** Where the data plane can be called, for GET /admin/status. */
   readonly dataPlane?: string | undefined
+  /** Whose counts are shown. Default: the bouncer's own. */
+  readonly measured?: Measured | undefined
   /** Default: the limiter's metrics and those of Node. */
   readonly metrics?: Metrics
 }
 
 /** The control plane as a router, to mount into an Express app of one's own: `app.use('/bouncer', controlRouter({ … }))`. */
-export function controlRouter({ bouncer, token, logger, localHost, dataPlane, metrics }: ControlRouterOptions): Router {
+export function controlRouter(options: ControlRouterOptions): Router {
+  const { bouncer, token, logger, localHost, dataPlane, measured, metrics } = options
   const router = express.Router({ caseSensitive: true })
   if (localHost !== undefined) router.use(requireLocalHost(localHost))
   router.use(refuseCrossSite, requireToken(token), jsonBody(BODY_LIMIT))
@@ -31,7 +34,8 @@ export function controlRouter({ bouncer, token, logger, localHost, dataPlane, me
     bouncer,
     control: bouncer.control,
     dataPlane,
-    metrics: metrics ?? createMetrics(bouncer),
+    measured: measured ?? bouncer,
+    metrics: metrics ?? createMetrics(bouncer, { measured }),
   }
   for (const row of routes) router[row.method](row.path, serve(row, shared))
   for (const path of new Set(routes.map(row => row.path))) router.all(path, refuseMethod(path))

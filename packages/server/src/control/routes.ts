@@ -12,10 +12,12 @@ import {
   listName,
   listPut,
   policyPut,
+  version as softwareVersion,
   strict,
   unblockOptions,
 } from '@api-bouncer/limiter'
 import { z } from 'zod'
+import type { Measured } from '../metrics.ts'
 
 /** What a handler gets: checked by the route's schemas. */
 export interface Call<Body = unknown, Query = unknown> {
@@ -25,6 +27,7 @@ export interface Call<Body = unknown, Query = unknown> {
   readonly params: Readonly<Record<string, string>>
   readonly body: Body
   readonly query: Query
+  readonly measured: Measured
   readonly metrics: Metrics
   readonly dataPlane: string | undefined
 }
@@ -84,6 +87,19 @@ function listOf(call: Call): z.infer<typeof listName> {
   throw new BouncerError('ERR_NOT_FOUND', `there is no list "${p(call, 'list')}"`, 'The lists are allow and deny')
 }
 
+/** While the store is away: what this instance knows by itself. */
+function statusAlone(bouncer: Bouncer, error: unknown) {
+  if (!(error instanceof BouncerError && error.code === 'ERR_UNAVAILABLE')) throw error
+  const { state, ...store } = bouncer.health()
+  return {
+    state: 'degraded',
+    version: softwareVersion,
+    store: { ...store, state },
+    instances: [],
+    epoch: bouncer.epoch,
+  }
+}
+
 async function policyOf({ control, params }: Call): Promise<unknown> {
   const { policies } = await control.state()
   const record = policies.find(({ policy }) => policy.id === params.id)
@@ -116,7 +132,11 @@ export const routes: readonly Route[] = [
     method: 'get',
     path: '/admin/status',
     summary: 'State of the store, the instances and the totals',
-    handler: async ({ control, dataPlane }) => ({ ...(await control.status()), ...(dataPlane && { dataPlane }) }),
+    handler: async ({ control, bouncer, dataPlane, measured }) => ({
+      ...(await control.status().catch(error => statusAlone(bouncer, error))),
+      ...(dataPlane && { dataPlane }),
+      degradedDecisions: (await measured.totals()).degraded,
+    }),
   }),
   route({
     method: 'get',
