@@ -1,8 +1,9 @@
-import { execFile } from 'node:child_process'
+import { execFile, execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { RedisServer } from '@api-bouncer/limiter/testing/redis-server'
 import { afterAll, describe, expect, it } from 'vitest'
 import { SETTINGS } from './config.ts'
 import { parsePolicies } from './policies-file.ts'
@@ -11,8 +12,9 @@ import { freePort, ROOT, type Running, run, temporaryFolder } from './testing.ts
 /*
  * Runs the README as a newcomer would, from its own code blocks:
  * - ```sh is run by bash; a ```text right below it is what it must print.
- * - `npm ci` is left out (it has been run, or this test could not). `npm start` runs until the next one, or the end.
- * - The ports 8000, 8900 and 3000 become free ones, and the home folder a fresh one; nothing else is changed.
+ * - `npm ci` is left out (it has been run, or this test could not). `npm start` runs until the next one, or the end; one
+ *   with a PORT of its own runs beside the others. `docker compose up -d` is a redis-server of this test's own.
+ * - The ports become free ones, and the home folder a fresh one; nothing else is changed.
  * - In ```text, `…` stands for anything on its line, and for any number of lines where it is alone on one. Runs of blanks
  *   are alike, since `uniq -c` indents differently from system to system.
  */
@@ -45,7 +47,11 @@ async function stop(process: Running): Promise<void> {
   if (pid !== undefined && exitCode === null) globalThis.process.kill(-pid, 'SIGINT')
   await process.exited
 }
-afterAll(() => Promise.all(processes.map(stop)))
+let redis: RedisServer | undefined
+afterAll(async () => {
+  await Promise.all(processes.map(stop))
+  await redis?.stop()
+})
 
 const blanks = (text: string) =>
   text
@@ -61,18 +67,26 @@ function patternOf(expected: string): RegExp {
 
 describe('the README', () => {
   it('does what it prints', { timeout: 120_000 }, async () => {
-    const [port, admin, home] = [await freePort(), await freePort(), temporaryFolder()]
-    const env = { PORT: String(port), ADMIN_PORT: String(admin), HOME: home }
-    const move = (text: string) => text.replace(/\b8000\b/g, env.PORT).replace(/\b8900\b/g, env.ADMIN_PORT)
-    let server: Running | undefined
+    const home = temporaryFolder()
+    const ports = new Map<string, string>()
+    for (const port of ['8000', '8900', '8001', '8901']) ports.set(port, String(await freePort()))
+    const move = (text: string) => text.replace(/\b(8[09]0[01]|6379)\b/g, port => ports.get(port) ?? port)
+    const env = { PORT: move('8000'), ADMIN_PORT: move('8900'), HOME: home }
+    let servers: Running[] = []
     let assignments = ''
     let compared = 0
     for (const block of shell) {
       const script = move(block.text.replace(/^npm ci && /, '')).trim()
       if (script === 'npm test') continue
+      if (script === 'docker compose up -d') {
+        redis = await RedisServer.start()
+        ports.set('6379', String(redis.port))
+        continue
+      }
       if (script.endsWith('npm start')) {
-        if (server) await stop(server)
-        server = run('bash', ['-c', script], env)
+        if (!/\bPORT=/.test(script)) await Promise.all(servers.splice(0).map(stop))
+        const server = run('bash', ['-c', script], env)
+        servers = [...servers, server]
         processes.push(server)
         await server.printed('try next')
         continue
@@ -121,6 +135,27 @@ describe('the README', () => {
     const statuses: number[] = []
     for (let i = 0; i < 6; i++) statuses.push((await fetch(`${url}/login`, { method: 'POST' })).status)
     expect(statuses).toEqual([404, 404, 404, 404, 404, 429])
+  })
+
+  it('shares the limit of the example when it is on Redis', async () => {
+    const examples = blocks.filter(({ language }) => language === 'js').map(({ text }) => text)
+    const [example = '', onRedis = ''] = examples
+    const server = await RedisServer.start()
+    const [port, folder] = [await freePort(), temporaryFolder()]
+    symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
+    // The first line replaces the example's bouncer.
+    const first = onRedis.split('\n')[0] as string
+    const app = example.replace(/const bouncer = .*?^\}\)$/ms, first).replace('3000', String(port))
+    writeFileSync(join(folder, 'app.mjs'), app.replace('6379', String(server.port)))
+    const options = ['--import', 'tsx', '--conditions=@api-bouncer/source', 'app.mjs']
+    processes.push(run(process.execPath, options, {}, folder))
+    const remaining = () => fetch(`http://127.0.0.1:${port}`).then(res => res.json(), String)
+    await expect.poll(remaining, { timeout: 20_000 }).toEqual({ remaining: expect.any(Number) })
+    const counters = execFileSync('redis-cli', ['-p', String(server.port), 'keys', '*:{127.0.0.1}:*'], {
+      encoding: 'utf8',
+    })
+    expect(counters).toContain('api_bouncer:sliding_window:{127.0.0.1}:default:60s')
+    await server.stop()
   })
 
   it('has a policies file that works', () => {
