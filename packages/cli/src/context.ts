@@ -1,6 +1,7 @@
 import type { Actor, ControlPlane } from '@api-bouncer/limiter/contracts'
 
 export type Format = 'human' | 'json' | 'ndjson' | 'csv'
+export const FORMATS: readonly Format[] = ['human', 'json', 'ndjson', 'csv']
 
 /** Options that every command takes. */
 export interface GlobalOptions {
@@ -10,6 +11,8 @@ export interface GlobalOptions {
   readonly output: Format
   readonly color: boolean
   readonly yes: boolean
+  /** Who does it, for the audit; absent: the user. */
+  readonly as?: string
 }
 
 /** What a command works with; everything of the outside is passed in. */
@@ -24,6 +27,8 @@ export interface Context {
   readonly env: NodeJS.ProcessEnv
   /** Epoch ms. */
   now(): number
+  /** Called at Ctrl-C, before the exit with 130 (a second Ctrl-C does not wait); answers how to take it back. */
+  onInterrupt(cleanup: () => unknown): () => void
 }
 
 /** The exit codes: what went wrong, for scripts. */
@@ -42,6 +47,7 @@ export const EXIT = {
 export class CommandError extends Error {
   readonly exitCode: number
 
+  /** An empty message: nothing is printed, the command has said it all. */
   constructor(exitCode: number, message: string) {
     super(message)
     this.exitCode = exitCode

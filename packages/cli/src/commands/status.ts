@@ -1,0 +1,80 @@
+import { formatRemaining } from '@api-bouncer/limiter/client'
+import type { Status } from '@api-bouncer/limiter/contracts'
+import type { CommandRoom } from '../command.ts'
+import { count, rate } from '../numbers.ts'
+import { type Column, printOne, type Styles, table } from '../output.ts'
+import { safe } from '../text.ts'
+
+export const command: CommandRoom = {
+  register(program, context) {
+    program
+      .command('status')
+      .description('The store, the instances and what they do, in one look')
+      .addHelpText('after', EXAMPLES)
+      .action(async (_, command) => {
+        const of = context(command)
+        const status = await (await of.control()).status()
+        const cells = { rows: status.instances, columns: columnsOf(status) }
+        printOne(
+          of,
+          status,
+          styles => statusText(status, styles, of.stdout.isTTY ? of.stdout.columns : undefined),
+          cells,
+        )
+      })
+  },
+}
+
+const EXAMPLES = `
+Examples
+  bouncer status
+  bouncer status -o json | jq .activeBlocks
+  watch -n1 bouncer status`
+
+type Instance = Status['instances'][number]
+
+const columnsOf = ({ epoch }: Status): Column<Instance>[] => [
+  { name: 'instance', value: ({ instance }) => instance, cut: 2 },
+  { name: 'version', value: ({ version }) => version, cut: 1 },
+  {
+    name: 'up',
+    value: ({ uptimeMs }) => Math.round(uptimeMs / 1000),
+    text: ({ uptimeMs }) => formatRemaining(uptimeMs),
+  },
+  { name: 'req/s', value: at => at.requestsPerSecond, text: at => rate(at.requestsPerSecond), align: 'right' },
+  { name: 'refused/s', value: at => at.refusedPerSecond, text: at => rate(at.refusedPerSecond), align: 'right' },
+  {
+    name: 'degraded',
+    value: ({ degraded }) => degraded,
+    align: 'right',
+    style: ({ degraded }, { bad }) => (degraded > 0 ? bad : text => text),
+  },
+  {
+    name: 'epoch',
+    value: at => at.epoch,
+    text: at => (at.epoch < epoch ? `${at.epoch} of ${epoch}` : String(at.epoch)),
+    align: 'right',
+    style: (at, { warn }) => (at.epoch < epoch ? warn : text => text),
+  },
+]
+
+/** The answer first: how it stands; then instance by instance. */
+export function statusText(status: Status, styles: Styles, fit?: number): string {
+  const { store, instances, policies, activeBlocks, degradedDecisions, state } = status
+  const latency = store.latencyMs === undefined ? '' : ` (${store.latencyMs.toFixed(1)} ms)`
+  const clients = store.clients === undefined ? [] : [count(store.clients, 'client')]
+  const parts = [
+    `${store.detail ? safe(store.detail) : store.kind}${latency}`,
+    ...clients,
+    count(instances.length, 'instance'),
+    // While the store is away a server knows neither.
+    policies === undefined ? 'policies unknown' : count(policies, 'policy', 'policies'),
+    activeBlocks === undefined ? 'blocks unknown' : count(activeBlocks, 'active block'),
+  ]
+  const head = `${state === 'ok' ? styles.good('healthy') : styles.bad('degraded')} · ${parts.join(' · ')}\n`
+  const degraded =
+    degradedDecisions > 0
+      ? `${count(degradedDecisions, 'decision')} made by the fail mode since this instance started\n`
+      : ''
+  return `${head}${degraded}${instances.length > 0 ? `\n${table(instances, columnsOf(status), styles, fit)}` : ''}`
+}

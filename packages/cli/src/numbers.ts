@@ -1,0 +1,6 @@
+/** `1 block`, `4 blocks`, `2 policies`. */
+export const count = (n: number, one: string, many = `${one}s`): string => `${n} ${n === 1 ? one : many}`
+
+/** `812`, `31.2`, `0.4`, `0`: three digits say enough. */
+export const rate = (perSecond: number): string =>
+  perSecond === 0 ? '0' : perSecond >= 99.95 ? String(Math.round(perSecond)) : perSecond.toFixed(1)

@@ -1,0 +1,162 @@
+import type { Context } from './context.ts'
+import { csvCell, safe, safeJson, truncate, width } from './text.ts'
+
+/** One column of a table and of a CSV file. */
+export interface Column<Row> {
+  /** In CSV as it is, in a table in capitals. */
+  readonly name: string
+  /** The plain value: what CSV gets; `undefined` is an empty cell. */
+  readonly value: (row: Row) => unknown
+  /** For people; default: the value as text. */
+  readonly text?: (row: Row) => string
+  readonly align?: 'right'
+  /** Colours the finished cell. */
+  readonly style?: (row: Row, styles: Styles) => (text: string) => string
+  /** On a narrow terminal the column with the greatest number is cut first; absent: never. */
+  readonly cut?: number
+  /** Only in CSV. */
+  readonly csvOnly?: boolean
+}
+
+type Style = (text: string) => string
+export interface Styles {
+  readonly bold: Style
+  readonly dim: Style
+  readonly good: Style
+  readonly warn: Style
+  readonly bad: Style
+}
+
+const same: Style = text => text
+const sgr =
+  (on: string, off: number): Style =>
+  text =>
+    text === '' ? '' : `\x1b[${on}m${text}\x1b[${off}m`
+const PLAIN: Styles = { bold: same, dim: same, good: same, warn: same, bad: same }
+const COLOURED: Styles = {
+  bold: sgr('1', 22),
+  dim: sgr('2', 22),
+  good: sgr('32', 39),
+  warn: sgr('33', 39),
+  bad: sgr('31', 39),
+}
+
+/** Colours only where they are seen, and wanted: a terminal, no --no-color, no NO_COLOR. */
+export function stylesOf(
+  { options, env }: Pick<Context, 'options' | 'env'>,
+  stream: { isTTY?: boolean | undefined },
+): Styles {
+  const wanted = options.color && !env.NO_COLOR && env.TERM !== 'dumb'
+  return wanted && stream.isTTY ? COLOURED : PLAIN
+}
+
+/** Prints a list: a table, JSON of the rows as they are, one of them a line, or CSV of the columns. */
+export function printRows<Row>(
+  context: Context,
+  rows: readonly Row[],
+  columns: readonly Column<Row>[],
+  more: { readonly json?: unknown; readonly empty?: string } = {},
+): void {
+  const { stdout, options } = context
+  if (options.output === 'human') {
+    const empty = more.empty === undefined ? '' : `${more.empty}\n`
+    stdout.write(rows.length === 0 ? empty : table(rows, columns, stylesOf(context, stdout), columnsOf(stdout)))
+  } else if (options.output === 'csv') stdout.write(csv(rows, columns))
+  else if (options.output === 'ndjson') stdout.write(ndjson(rows))
+  else printJson(context, more.json ?? rows)
+}
+
+/** Prints one thing: in words, as JSON, or as CSV of what it has rows of. */
+export function printOne<Row>(
+  context: Context,
+  value: unknown,
+  human: (styles: Styles) => string,
+  cells?: { readonly rows: readonly Row[]; readonly columns: readonly Column<Row>[] },
+): void {
+  const { stdout, options } = context
+  if (options.output === 'human') stdout.write(human(stylesOf(context, stdout)))
+  else if (options.output === 'csv') {
+    const { rows, columns } = cells ?? { rows: [value], columns: fieldsOf(value) }
+    stdout.write(csv(rows as readonly Row[], columns as readonly Column<Row>[]))
+  } else if (options.output === 'ndjson') stdout.write(ndjson([value]))
+  else printJson(context, value)
+}
+
+/** Indented on a terminal, one line when piped. */
+export const printJson = ({ stdout }: Context, value: unknown): void =>
+  void stdout.write(`${safeJson(value, stdout.isTTY ? 2 : undefined)}\n`)
+
+export const ndjson = (rows: readonly unknown[]): string => rows.map(row => `${safeJson(row)}\n`).join('')
+
+/** RFC 4180, with a header. */
+export const csv = <Row>(rows: readonly Row[], columns: readonly Column<Row>[]): string =>
+  [columns.map(({ name }) => name), ...rows.map(row => columns.map(({ value }) => value(row)))]
+    .map(cells => `${cells.map(csvCell).join(',')}\r\n`)
+    .join('')
+
+/** The fields of any object as columns. */
+const fieldsOf = (value: unknown): Column<unknown>[] =>
+  Object.keys((value ?? {}) as object).map(name => ({
+    name,
+    value: row => (row as Readonly<Record<string, unknown>>)[name],
+  }))
+
+/** How wide a stream is; undefined where nothing wraps: it is no terminal. */
+export const columnsOf = (stream: { isTTY?: boolean | undefined; columns?: number }): number | undefined =>
+  stream.isTTY ? stream.columns : undefined
+
+const GAP = '  '
+const NARROWEST = 4
+
+/** Aligned columns, no lines drawn. On a terminal of `fit` columns the least important cells are cut, and nothing wraps. */
+export function table<Row>(
+  rows: readonly Row[],
+  allColumns: readonly Column<Row>[],
+  styles: Styles = PLAIN,
+  fit?: number,
+): string {
+  const columns = allColumns.filter(({ csvOnly }) => !csvOnly)
+  const cells = rows.map(row => columns.map(column => safe(textOf(column, row))))
+  const widths = columns.map(({ name }, i) => Math.max(name.length, ...cells.map(line => width(line[i] as string))))
+  if (fit !== undefined) narrow(widths, columns, fit)
+  const line = (texts: readonly string[], style: (i: number) => Style) => {
+    const last = texts.length - 1
+    const fitted = texts.map((text, i) => {
+      const cut = truncate(text, widths[i] as number)
+      const space = ' '.repeat((widths[i] as number) - width(cut))
+      if (columns[i]?.align === 'right') return space + style(i)(cut)
+      return style(i)(cut) + (i === last ? '' : space)
+    })
+    return `${fitted.join(GAP).trimEnd()}\n`
+  }
+  const header = line(
+    columns.map(({ name }) => name.toUpperCase()),
+    () => styles.dim,
+  )
+  return (
+    header + rows.map((row, r) => line(cells[r] as string[], i => columns[i]?.style?.(row, styles) ?? same)).join('')
+  )
+}
+
+function textOf<Row>({ text, value }: Column<Row>, row: Row): string {
+  if (text) return text(row)
+  const plain = value(row)
+  return plain === undefined || plain === null ? '' : String(plain)
+}
+
+function narrow(widths: number[], columns: readonly { cut?: number }[], fit: number): void {
+  const total = () => widths.reduce((sum, one) => sum + one, (widths.length - 1) * GAP.length)
+  const order = columns
+    .map(({ cut }, i) => ({ cut, i }))
+    .filter(({ cut }) => cut !== undefined)
+    .sort((a, b) => (b.cut as number) - (a.cut as number))
+  for (const { i } of order) {
+    const over = total() - fit
+    if (over <= 0) return
+    widths[i] = Math.max(Math.min(NARROWEST, widths[i] as number), (widths[i] as number) - over)
+  }
+  // Nothing more may be cut by rights; then the widest give way, rather than a line that wraps.
+  while (total() > fit && Math.max(...widths) > NARROWEST) {
+    widths[widths.indexOf(Math.max(...widths))]!--
+  }
+}
