@@ -16,6 +16,14 @@ interface Entry {
   reject(error: Error): void
 }
 
+interface Batch {
+  readonly entries: readonly Entry[]
+  /** performance.now() at which the fail mode decides instead. */
+  readonly deadline: number
+  /** Groups still to be answered. */
+  unanswered: number
+}
+
 /** Measured: larger batches make Node and Redis take turns instead of overlapping. */
 const MAX_BATCH = 32
 
@@ -28,11 +36,11 @@ export class Batcher {
   private since = 0
   private scheduled = false
   private inFlight = 0
+  private readonly watched: Batch[] = []
   private readonly node: RedisNode
   private readonly keys: Keys
   private readonly deadlineMs: number
   private readonly cluster: Evaluator | undefined
-
   private readonly clock: Clock
 
   /** With `cluster`: a script touches one client only. */
@@ -62,67 +70,71 @@ export class Batcher {
     const entries = this.waiting
     if (entries.length === 0) return
     this.waiting = []
-    const deadline = this.since + this.deadlineMs
-    let open = true
+    const groups = this.cluster ? byClient(entries) : [entries]
+    const batch: Batch = { entries, deadline: this.since + this.deadlineMs, unanswered: groups.length }
     this.inFlight++
-    const end = () => {
-      if (!open) return
-      open = false
-      this.inFlight--
-      clearTimeout(timer)
-    }
-    const expire = () => {
-      if (!open) return
-      end()
+    this.watch(batch)
+    for (const group of groups) this.ask(group, batch, false)
+  }
+
+  /** One timer for all: the deadlines fall due in the order of the batches. */
+  private watch(batch: Batch): void {
+    this.watched.push(batch)
+    if (this.watched.length > 1) return
+    // When it was us who were busy, the answer is here already and is read before setImmediate.
+    setTimeout(() => setImmediate(this.expire), batch.deadline - performance.now())
+  }
+
+  private readonly expire = (): void => {
+    const now = performance.now()
+    while (this.watched[0] && (this.watched[0].unanswered === 0 || this.watched[0].deadline <= now)) {
+      const { entries, unanswered } = this.watched[0] as Batch
+      this.watched.shift()
+      if (unanswered === 0) continue
       this.node.missed()
       const error = unavailable(`no answer from Redis within ${this.deadlineMs} ms`)
       for (const entry of entries) entry.reject(error)
     }
-    // When it was us who were busy, the answer is here already and is read before setImmediate.
-    const timer = setTimeout(() => setImmediate(expire), deadline - performance.now())
-    const groups = this.cluster ? byClient(entries) : [entries]
-    let unanswered = groups.length
-    for (const group of groups) {
-      this.ask(group, deadline).finally(() => {
-        if (--unanswered === 0) end()
-      })
-    }
+    const next = this.watched[0]
+    if (next) setTimeout(() => setImmediate(this.expire), Math.max(1, next.deadline - now))
   }
 
-  /** One EVALSHA; settles every entry, and never rejects itself. */
-  private async ask(entries: readonly Entry[], deadline: number, retried = false): Promise<void> {
+  /** One EVALSHA; settles every entry. */
+  private ask(entries: readonly Entry[], batch: Batch, retried: boolean): void {
     const checks = entries.map(({ check }) => check)
     const { shiftUs } = this.clock
-    const fence = this.node.toRedisUs(deadline - this.deadlineMs * (1 - FENCE)) + shiftUs
+    const fence = this.node.toRedisUs(batch.deadline - this.deadlineMs * (1 - FENCE)) + shiftUs
     const { blockKeys, algorithms, args } = encodeBatch(checks, this.keys, fence)
+    const script = composeScript('check', algorithms)
+    const timed = shiftUs === 0 ? script : onShiftedClock(script, shiftUs)
     const sent = performance.now()
-    let reply: (number | string)[]
-    try {
-      const script = composeScript('check', algorithms)
-      reply = await evaluate(
-        this.node.redis,
-        shiftUs === 0 ? script : onShiftedClock(script, shiftUs),
-        blockKeys,
-        args,
-        this.cluster,
-      )
-    } catch (error) {
-      if (isReply(error)) this.node.failed(error)
-      for (const entry of entries) entry.reject(unavailable((error as Error).message))
-      return
-    }
-    if (reply[0] === -1) {
-      this.node.answered(sent, (reply[1] as number) - shiftUs)
-      // Nothing was written: the clock we knew may be old, so ask once more while there is time.
-      if (!retried && performance.now() < deadline) return this.ask(entries, deadline, true)
-      for (const entry of entries) entry.reject(unavailable('Redis came to it too late'))
-      return
-    }
-    this.node.answered(sent, (reply[0] as number) - shiftUs)
+    evaluate(this.node.redis, timed, blockKeys, args, this.cluster).then(
+      reply => {
+        this.node.answered(sent, (reply[reply[0] === -1 ? 1 : 0] as number) - shiftUs)
+        if (reply[0] !== -1) this.settle(entries, decodeBatch(reply, checks))
+        // Nothing was written: the clock we knew may be old, so ask once more while there is time.
+        else if (!retried && performance.now() < batch.deadline) return this.ask(entries, batch, true)
+        else for (const entry of entries) entry.reject(unavailable('Redis came to it too late'))
+        this.answered(batch)
+      },
+      (error: Error) => {
+        if (isReply(error)) this.node.failed(error)
+        for (const entry of entries) entry.reject(unavailable(error.message))
+        this.answered(batch)
+      },
+    )
+  }
+
+  private answered(batch: Batch): void {
+    if (--batch.unanswered === 0) this.inFlight--
+  }
+
+  private settle(entries: readonly Entry[], verdicts: readonly (Verdict | Error)[]): void {
     let failure: Error | undefined
     let wrote = false
-    for (const [i, verdict] of decodeBatch(reply, checks).entries()) {
+    for (let i = 0; i < entries.length; i++) {
       const entry = entries[i] as Entry
+      const verdict = verdicts[i] as Verdict | Error
       if (verdict instanceof Error) {
         failure = verdict
         entry.reject(unavailable(verdict.message))

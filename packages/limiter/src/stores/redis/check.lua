@@ -1,6 +1,6 @@
 -- Decides a batch of checks, in order, each on its own: block, all limits or none, violation, block.
 -- KEYS[i]  PREFIX:block:{CLIENT} of check i; its other keys share the tag
--- ARGV     deadline (µs, 0: none), prefix, number of policies, then each policy's fields, then runs of checks (encode.ts)
+-- ARGV     deadline (µs, 0: none), prefix, policies (JSON, see encode.ts), then runs of checks: policy, flags, cost, how many
 -- returns  now (µs), then for each check its group:
 --            0 allowed    then a limit: remaining, µs to a further unit
 --            1 limited    violations (-1: none), then a limit: remaining, µs to a unit, µs until it fits (-1 never)
@@ -127,24 +127,10 @@ local function check(blockKey, p, cost, penalise, shadow, peek)
   end
 end
 
-local policies, at = {}, 4
-for i = 1, tonumber(ARGV[3]) do
-  local p = { algorithm = ARGV[at], counters = ARGV[at + 1], maxCost = tonumber(ARGV[at + 2]), penalty = ARGV[at + 3], limits = {} }
-  local count = tonumber(ARGV[at + 4])
-  at = at + 5
-  for j = 1, count do
-    local window = tonumber(ARGV[at + 4])
-    p.limits[j] = {
-      suffix = ARGV[at], limit = tonumber(ARGV[at + 1]), capacity = tonumber(ARGV[at + 2]), maxCost = tonumber(ARGV[at + 3]),
-      window = window, ttl = window / 500,
-    }
-    at = at + 5
-  end
-  p.one = count == 1 and ones[p.algorithm]
-  policies[i] = p
-end
+local policies = cjson.decode(ARGV[3])
+for _, p in ipairs(policies) do p.one = #p.limits == 1 and ones[p.algorithm] end
 
-local key, last = 1, #ARGV
+local key, at, last = 1, 4, #ARGV
 while at <= last do
   local p, flags, cost = policies[tonumber(ARGV[at])], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
   local penalise, shadow, peek = flags % 2 >= 1, flags % 4 >= 2, flags >= 4

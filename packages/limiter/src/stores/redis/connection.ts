@@ -155,7 +155,7 @@ export class Connection {
         return attempt(true)
       }
     }
-    return withTimeout(attempt(false), ms)
+    return withTimeout(attempt(false), ms, () => node.missed())
   }
 
   async close(): Promise<void> {

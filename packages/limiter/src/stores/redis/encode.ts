@@ -1,5 +1,5 @@
 import type { Limit } from '../../algorithms/index.ts'
-import type { AlgorithmId, Block, LimitVerdict } from '../../contracts/index.ts'
+import type { Block, LimitVerdict } from '../../contracts/index.ts'
 import { formatDuration } from '../../contracts/index.ts'
 import type { CompiledPolicy } from '../../policies/table.ts'
 import type { Check, Receipt, Verdict } from '../store.ts'
@@ -17,25 +17,29 @@ export type Flagged = Check & { readonly peek?: boolean }
 const flagsOf = ({ policy, penalise, peek }: Flagged) =>
   (penalise ? PENALISE : 0) + (policy.shadow ? SHADOW : 0) + (peek ? PEEK : 0)
 
-interface Encoded {
-  readonly prefix: string
-  readonly args: readonly Arg[]
-}
+const described = new WeakMap<CompiledPolicy, { readonly prefix: string; readonly json: string }>()
 
-const encoded = new WeakMap<CompiledPolicy, Encoded>()
-
-/** A policy's fields, sent once a batch. The penalty is read only for a refusal, so it travels in one piece. */
-function policyArgs(policy: CompiledPolicy, prefix: string): readonly Arg[] {
-  const known = encoded.get(policy)
-  if (known?.prefix === prefix) return known.args
+/** A policy's numbers, sent once a batch. The penalty is read only for a refusal, so it is text within the text. */
+function describe(policy: CompiledPolicy, prefix: string): string {
+  const known = described.get(policy)
+  if (known?.prefix === prefix) return known.json
   const { algorithm, limits, maxCost } = policy
-  const args: Arg[] = [algorithm.id, `${prefix}:${algorithm.id}:`, String(Math.min(maxCost, Number.MAX_SAFE_INTEGER))]
-  args.push(penaltyArg(policy), String(limits.length))
-  for (const { counter, limit, capacity, maxCost, windowUs } of limits) {
-    args.push(counter.slice(counter.indexOf(':')), String(limit), String(capacity), String(maxCost), String(windowUs))
-  }
-  encoded.set(policy, { prefix, args })
-  return args
+  const json = JSON.stringify({
+    algorithm: algorithm.id,
+    counters: `${prefix}:${algorithm.id}:`,
+    maxCost: Math.min(maxCost, Number.MAX_SAFE_INTEGER),
+    penalty: penaltyArg(policy),
+    limits: limits.map(({ counter, limit, capacity, maxCost, windowUs, windowMs }) => ({
+      suffix: counter.slice(counter.indexOf(':')),
+      limit,
+      capacity,
+      maxCost,
+      window: windowUs,
+      ttl: 2 * windowMs,
+    })),
+  })
+  described.set(policy, { prefix, json })
+  return json
 }
 
 function penaltyArg({ id, penalty }: CompiledPolicy): string {
@@ -54,32 +58,24 @@ function penaltyArg({ id, penalty }: CompiledPolicy): string {
 
 /** KEYS and ARGV of a batch; `deadlineUs` in Redis' time, 0 for none. */
 export function encodeBatch(checks: readonly Flagged[], keys: Keys, deadlineUs: number) {
-  const policies = new Map<CompiledPolicy, number>()
-  const described: Arg[] = []
-  const runs: Arg[] = []
+  const policies: CompiledPolicy[] = []
   const blockKeys: string[] = []
-  const algorithms: AlgorithmId[] = []
-  let last: { index: number; flags: number; cost: number; count: number } | undefined
-  const endRun = () => last && runs.push(last.index, last.flags, last.cost, last.count)
+  const args: Arg[] = [deadlineUs, keys.prefix, '']
+  let [last, flags, cost, count] = [-1, 0, 0, 0]
   for (const check of checks) {
-    const { policy, cost } = check
-    let index = policies.get(policy)
-    if (index === undefined) {
-      index = policies.size + 1
-      policies.set(policy, index)
-      described.push(...policyArgs(policy, keys.prefix))
-      algorithms.push(policy.algorithm.id)
-    }
-    const flags = flagsOf(check)
     blockKeys.push(keys.block(check.client))
-    if (last && last.index === index && last.flags === flags && last.cost === cost) last.count++
+    let index = policies.indexOf(check.policy)
+    if (index < 0) index = policies.push(check.policy) - 1
+    const flagged = flagsOf(check)
+    if (index === last && flagged === flags && check.cost === cost) count++
     else {
-      endRun()
-      last = { index, flags, cost, count: 1 }
+      if (count > 0) args.push(last + 1, flags, cost, count)
+      ;[last, flags, cost, count] = [index, flagged, check.cost, 1]
     }
   }
-  endRun()
-  return { blockKeys, algorithms, args: [deadlineUs, keys.prefix, policies.size, ...described, ...runs] }
+  args.push(last + 1, flags, cost, count)
+  args[2] = `[${policies.map(policy => describe(policy, keys.prefix)).join(',')}]`
+  return { blockKeys, algorithms: policies.map(({ algorithm }) => algorithm.id), args }
 }
 
 /** KEYS and ARGV of refund.lua. */

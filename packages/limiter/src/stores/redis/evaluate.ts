@@ -36,10 +36,13 @@ export const unavailable = (what: string) =>
   new BouncerError('ERR_UNAVAILABLE', what, 'The fail mode decides meanwhile; see /health, and bouncer status')
 
 /** An answer, or ERR_UNAVAILABLE when it fails or takes longer. */
-export async function withTimeout<T>(answer: Promise<T>, ms: number): Promise<T> {
+export async function withTimeout<T>(answer: Promise<T>, ms: number, onLate?: () => void): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(unavailable(`no answer from Redis within ${ms} ms`)), ms)
+    timer = setTimeout(() => {
+      onLate?.()
+      reject(unavailable(`no answer from Redis within ${ms} ms`))
+    }, ms)
   })
   try {
     return await Promise.race([answer, late])

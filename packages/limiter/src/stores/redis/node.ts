@@ -13,7 +13,7 @@ export interface NodeOptions {
 const PROBE_MS = 100
 /** A connection that answers nothing for so long is given up: its other end may be gone without a word. */
 const GIVE_UP_MS = 3000
-/** Two batches in a row without an answer: one may be a hiccup. */
+/** Twice in a row without an answer: one may be a hiccup. */
 const MISSES = 2
 /** A node that failed is called ok again when it writes, this time after its last failure. */
 const CALM_MS = 1000
@@ -127,9 +127,9 @@ export class RedisNode {
     this.tell()
   }
 
-  /** A batch got no answer in time. */
+  /** Something got no answer in time. */
   missed(): void {
-    if (++this.misses >= MISSES) this.down(`no answer within ${this.options.deadlineMs} ms`)
+    if (++this.misses >= MISSES) this.down('no answer in time')
   }
 
   close(): void {

@@ -1,5 +1,5 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -22,11 +22,17 @@ export async function until(what: string, condition: () => boolean | Promise<boo
   }
 }
 
+/** Not even a test that dies leaves one behind. */
+const running = new Set<ChildProcess>()
+process.once('exit', () => {
+  for (const server of running) server.kill('SIGKILL')
+})
+
 /** A redis-server of the test's own, on a free port, that it may kill and freeze. */
 export class RedisServer {
   readonly port: number
   private readonly folder = mkdtempSync(join(tmpdir(), 'bouncer-redis-'))
-  private readonly args: readonly string[]
+  private args: readonly string[]
   private process: ChildProcess | undefined
 
   private constructor(port: number, args: readonly string[]) {
@@ -34,17 +40,39 @@ export class RedisServer {
     this.args = args
   }
 
+  /** Has a port, and does not run yet. */
+  static async reserve(...args: string[]): Promise<RedisServer> {
+    return new RedisServer(await freePort(), args)
+  }
+
   static async start(...args: string[]): Promise<RedisServer> {
-    const server = new RedisServer(await freePort(), args)
+    const server = await RedisServer.reserve(...args)
     await server.start()
     return server
   }
 
+  /** A Sentinel: like a server, but it keeps its own settings in a file. */
+  static async sentinel(config: string): Promise<RedisServer> {
+    const server = await RedisServer.reserve()
+    const file = join(server.folder, 'sentinel.conf')
+    writeFileSync(file, config)
+    server.args = [file, '--sentinel']
+    await server.start()
+    return server
+  }
+
+  get url(): string {
+    return `redis://127.0.0.1:${this.port}`
+  }
+
   /** Starts it (again), on the same port and folder. */
   async start(): Promise<void> {
-    const base = ['--port', String(this.port), '--bind', '127.0.0.1', '--save', '', '--dir', this.folder]
-    const started = spawn('redis-server', [...base, ...this.args], { stdio: ['ignore', 'pipe', 'pipe'] })
+    const base = ['--port', String(this.port), '--bind', '127.0.0.1', '--dir', this.folder]
+    const args = this.args.includes('--sentinel') ? [...this.args, ...base] : [...base, '--save', '', ...this.args]
+    const started = spawn('redis-server', args, { stdio: ['ignore', 'pipe', 'pipe'] })
     this.process = started
+    running.add(started)
+    started.once('exit', () => running.delete(started))
     let output = ''
     started.stdout.on('data', chunk => {
       output += chunk
@@ -82,6 +110,7 @@ export class RedisServer {
 /** A Redis Cluster of `masters` nodes without replicas, all slots served. */
 export async function startCluster(
   masters = 3,
+  ...args: string[]
 ): Promise<{ nodes: RedisServer[]; endpoints: string[]; stop(): Promise<void> }> {
   const nodes: RedisServer[] = []
   for (let i = 0; i < masters; i++) {
@@ -94,6 +123,7 @@ export async function startCluster(
         String(busPort),
         '--cluster-node-timeout',
         '2000',
+        ...args,
       ),
     )
   }
