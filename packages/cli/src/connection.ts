@@ -3,6 +3,7 @@ import { BouncerError, httpControlPlane } from '@api-bouncer/limiter/client'
 import type { ControlPlane } from '@api-bouncer/limiter/contracts'
 import { readKeptToken, stateDirOf, tokenFileOf } from '@api-bouncer/limiter/token-file'
 import { CommandError, EXIT, type GlobalOptions } from './context.ts'
+import { send } from './http-send.ts'
 import { type RedisPlace, redisPlace } from './redis-place.ts'
 
 export const DEFAULT_URL = 'http://127.0.0.1:8900'
@@ -37,14 +38,11 @@ export async function connect(options: GlobalOptions, env: Env, say: (line: stri
   return throughRedis(redis)
 }
 
-/** Whether a control plane is there: it asks strangers for its token. */
+/** Whether a control plane is there: it asks strangers for a token. */
 async function answers(url: string): Promise<boolean> {
   try {
-    const { status, headers } = await fetch(`${url}/admin/status`, {
-      signal: AbortSignal.timeout(PROBE_MS),
-      redirect: 'error',
-    })
-    return status === 401 && /realm="api-bouncer"/.test(headers.get('www-authenticate') ?? '')
+    const init = { method: 'GET', redirect: 'error', headers: {}, signal: AbortSignal.timeout(PROBE_MS) } as const
+    return (await send(`${url}/admin/status`, init)).status === 401
   } catch {
     return false
   }
@@ -53,7 +51,7 @@ async function answers(url: string): Promise<boolean> {
 function throughServer(text: string, options: GlobalOptions, env: Env): Connection {
   const url = serverUrl(text)
   const token = tokenFor(url, options, env)
-  const control = httpControlPlane({ url: url.href, token })
+  const control = httpControlPlane({ url: url.href, token, fetch: send })
   return { control: withMends(control, token !== undefined), close: async () => {} }
 }
 

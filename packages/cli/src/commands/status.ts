@@ -2,7 +2,7 @@ import { formatRemaining } from '@api-bouncer/limiter/client'
 import type { Status } from '@api-bouncer/limiter/contracts'
 import type { CommandRoom } from '../command.ts'
 import { count, rate } from '../numbers.ts'
-import { type Column, printOne, type Styles, table } from '../output.ts'
+import { type Column, columnsOf as fitOf, printOne, type Styles, table } from '../output.ts'
 import { safe } from '../text.ts'
 
 export const command: CommandRoom = {
@@ -18,7 +18,7 @@ export const command: CommandRoom = {
         printOne(
           of,
           status,
-          styles => statusText(status, styles, of.stdout.isTTY ? of.stdout.columns : undefined),
+          styles => statusText(status, styles, fitOf(of.stdout)),
           cells,
         )
       })

@@ -1,4 +1,4 @@
 // What a program needs that only calls a control plane: a command line starts without loading the schemas.
 export * from './duration.ts'
 export * from './errors.ts'
-export { type HttpControlOptions, httpControlPlane } from './http-client.ts'
+export { type Fetch, type HttpControlOptions, httpControlPlane } from './http-client.ts'
