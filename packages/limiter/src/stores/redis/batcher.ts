@@ -37,6 +37,7 @@ export class Batcher {
   private scheduled = false
   private inFlight = 0
   private readonly watched: Batch[] = []
+  private watching = false
   private readonly node: RedisNode
   private readonly keys: Keys
   private readonly deadlineMs: number
@@ -80,23 +81,30 @@ export class Batcher {
   /** One timer for all: the deadlines fall due in the order of the batches. */
   private watch(batch: Batch): void {
     this.watched.push(batch)
-    if (this.watched.length > 1) return
+    if (this.watching) return
+    this.watching = true
+    this.wake(batch.deadline - performance.now())
+  }
+
+  private wake(ms: number): void {
     // When it was us who were busy, the answer is here already and is read before setImmediate.
-    setTimeout(() => setImmediate(this.expire), batch.deadline - performance.now())
+    setTimeout(() => setImmediate(this.expire), Math.max(1, ms))
   }
 
   private readonly expire = (): void => {
     const now = performance.now()
-    while (this.watched[0] && (this.watched[0].unanswered === 0 || this.watched[0].deadline <= now)) {
-      const { entries, unanswered } = this.watched[0] as Batch
+    let oldest = this.watched[0]
+    while (oldest && (oldest.unanswered === 0 || oldest.deadline <= now)) {
       this.watched.shift()
-      if (unanswered === 0) continue
-      this.node.missed()
-      const error = unavailable(`no answer from Redis within ${this.deadlineMs} ms`)
-      for (const entry of entries) entry.reject(error)
+      if (oldest.unanswered > 0) {
+        this.node.missed()
+        const error = unavailable(`no answer from Redis within ${this.deadlineMs} ms`)
+        for (const entry of oldest.entries) entry.reject(error)
+      }
+      oldest = this.watched[0]
     }
-    const next = this.watched[0]
-    if (next) setTimeout(() => setImmediate(this.expire), Math.max(1, next.deadline - now))
+    this.watching = oldest !== undefined
+    if (oldest) this.wake(oldest.deadline - now)
   }
 
   /** One EVALSHA; settles every entry. */
@@ -126,7 +134,9 @@ export class Batcher {
   }
 
   private answered(batch: Batch): void {
-    if (--batch.unanswered === 0) this.inFlight--
+    if (--batch.unanswered > 0) return
+    this.inFlight--
+    while (this.watched[0]?.unanswered === 0) this.watched.shift()
   }
 
   private settle(entries: readonly Entry[], verdicts: readonly (Verdict | Error)[]): void {
