@@ -18,6 +18,7 @@ if deadline > 0 and now > deadline then return { -1, now } end
 local nowText = string.format('%.0f', now)
 local prefix = ARGV[2]
 local result, n = { now }, 1
+local done = 1 -- of `n`: the groups that are whole
 
 local function add(value)
   n = n + 1
@@ -78,34 +79,8 @@ local function measure(p, states, cost)
   end
 end
 
-local function check(blockKey, p, cost, penalise, shadow, peek)
-  local tag = string.sub(blockKey, #prefix + 8)
-  if not shadow then
-    local block = call('GET', blockKey)
-    if block then
-      add(3)
-      add(block)
-      if peek then measure(p, load(tag, p), cost) end
-      return
-    end
-  end
-  local one = p.one
-  if one and cost == 1 and not peek then
-    local l = p.limits[1]
-    local allowed, remaining, reset = one(p.counters .. tag .. l.suffix, now, l, nowText)
-    if allowed then
-      result[n + 1], result[n + 2], result[n + 3] = 0, remaining, reset
-      n = n + 3
-    else
-      local block = refuse(tag, p, cost, penalise)
-      add(0)
-      add(reset)
-      add(reset)
-      if block then add(block) end
-    end
-    return
-  end
-
+-- All limits of a policy, or none.
+local function checkLimits(tag, p, cost, penalise, peek)
   local states, fits = load(tag, p), cost <= p.maxCost
   local module = p.module
   for i, l in ipairs(p.limits) do
@@ -121,30 +96,80 @@ local function check(blockKey, p, cost, penalise, shadow, peek)
       add(remaining >= l.capacity and 0 or module.wait(state, now, l, remaining + 1))
     end
   else
-    local block = refuse(tag, p, cost, penalise and not peek)
+    local block = refuse(tag, p, cost, penalise)
     measure(p, states, cost)
     if block then add(block) end
+  end
+end
+
+-- Checks from `position` to `to`, all of one run. Goes on from `position` after one has failed.
+local position
+
+local function checkRun(to, p, cost, penalise, shadow, peek)
+  while position <= to do
+    local blockKey = KEYS[position]
+    local tag = string.sub(blockKey, #prefix + 8)
+    local block = not shadow and call('GET', blockKey)
+    if block then
+      add(3)
+      add(block)
+      if peek then measure(p, load(tag, p), cost) end
+    else
+      checkLimits(tag, p, cost, penalise, peek)
+    end
+    position, done = position + 1, n
+  end
+end
+
+-- The same for one unit of one limit, which is what nearly every run is.
+local function checkOnes(to, p, cost, penalise, shadow)
+  local one, l, counters, skip, sub = p.one, p.limits[1], p.counters, #prefix + 8, string.sub
+  local suffix = l.suffix
+  while position <= to do
+    local blockKey = KEYS[position]
+    local block = not shadow and call('GET', blockKey)
+    if block then
+      add(3)
+      add(block)
+    else
+      local tag = sub(blockKey, skip)
+      local allowed, remaining, reset = one(counters .. tag .. suffix, now, l, nowText)
+      if allowed then
+        result[n + 1], result[n + 2], result[n + 3] = 0, remaining, reset
+        n = n + 3
+      else
+        local blocked = refuse(tag, p, cost, penalise)
+        add(0)
+        add(reset)
+        add(reset)
+        if blocked then add(blocked) end
+      end
+    end
+    position, done = position + 1, n
   end
 end
 
 local policies = cjson.decode(ARGV[3])
 for _, p in ipairs(policies) do p.one = #p.limits == 1 and ones[p.algorithm] end
 
-local key, at, last = 1, 4, #ARGV
+position = 1
+local at, last = 4, #ARGV
 while at <= last do
   local p, flags, cost = policies[tonumber(ARGV[at])], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
   local penalise, shadow, peek = flags % 2 >= 1, flags % 4 >= 2, flags >= 4
-  for i = key, key + ARGV[at + 3] - 1 do
-    local before = n
-    local ok, failure = pcall(check, KEYS[i], p, cost, penalise and not shadow, shadow, peek)
+  local run = p.one and cost == 1 and not peek and checkOnes or checkRun
+  local to = position + ARGV[at + 3] - 1
+  while position <= to do
+    local ok, failure = pcall(run, to, p, cost, penalise and not shadow and not peek, shadow, peek)
     if not ok then
-      for j = n, before + 1, -1 do result[j] = nil end
-      n = before
+      -- It fails alone: what it has written of its group goes, and the next one is decided.
+      for i = n, done + 1, -1 do result[i] = nil end
+      n = done
       add(4)
       add(type(failure) == 'table' and failure.err or tostring(failure))
+      position, done = position + 1, n
     end
   end
-  key = key + ARGV[at + 3]
   at = at + 4
 end
 return result
