@@ -133,7 +133,7 @@ export class RedisNode {
   }
 
   close(): void {
-    this.down('the connection is closed')
+    if (this.reachable) this.down('the connection is closed')
     this.closed = true
     clearTimeout(this.timer)
   }

@@ -79,14 +79,17 @@ export function redisBackend(
     await ledger.sync(epoch).catch(() => {})
   }
 
+  const heardOf = (epoch: string | number | null | undefined) => hear(epoch ? Number(epoch) : -1)
+
   connection.events.on('message', (channel: string, message: string) => {
     if (channel === keys.channels.events) events.heard(message)
-    else if (channel === keys.channels.control) void hear(Number(message))
+    else if (channel === keys.channels.control) void heardOf(message)
   })
   connection.events.on('ready', () => {
     connection.events
-      .subscribe(keys.channels.events, keys.channels.control) // a hint: heartbeats bring what it loses
-      .then(() => events.catchUp())
+      .subscribe(keys.channels.events, keys.channels.control)
+      // Only a hint, heartbeats bring what it loses; but what was lost with the connection is known to be.
+      .then(() => Promise.all([events.catchUp(), connection.commands.get(keys.epoch).then(heardOf)]))
       .catch(() => {})
   })
   events.subscribe(event => {
@@ -102,7 +105,7 @@ export function redisBackend(
     )
     local.instances = Number(instances)
     if (newest) events.reached(String(newest))
-    await hear(epoch ? Number(epoch) : -1)
+    await heardOf(epoch)
     await events.flush()
   }
 
