@@ -1,4 +1,3 @@
-import { BlockList, isIPv6 } from 'node:net'
 import {
   type ControlState,
   type Diagnosis,
@@ -6,6 +5,8 @@ import {
   type ListEntry,
   type Status,
 } from '@api-bouncer/limiter/contracts'
+import { count } from '../numbers.ts'
+import { rangeOf } from '../who.ts'
 
 const DAY_MS = 86_400_000
 /** A trial that nobody has looked at for so long was probably forgotten. */
@@ -131,19 +132,8 @@ function judgeLists(lists: readonly ListEntry[]): Diagnosis[] {
   return [{ about, verdict: 'ok', says: `${allowed.length} allowed, ${denied.length} denied, none overlap` }]
 }
 
-/** Whether two addresses or ranges have an address in common: then one holds the other's first. */
-export const overlap = (a: string, b: string): boolean => holds(a, b) || holds(b, a)
-
-function holds(range: string, other: string): boolean {
-  const [base = '', prefix] = range.split('/')
-  const [address = ''] = other.split('/')
-  const family = (text: string) => (isIPv6(text) ? 'ipv6' : 'ipv4')
-  if (family(base) !== family(address)) return false
-  const list = new BlockList()
-  if (prefix === undefined) list.addAddress(base, family(base))
-  else list.addSubnet(base, Number(prefix), family(base))
-  return list.check(address, family(address))
-}
+/** Whether two addresses or ranges have an address in common: then one holds the other. */
+export const overlap = (a: string, b: string): boolean => Boolean(rangeOf(a)?.holds(b) || rangeOf(b)?.holds(a))
 
 export interface Exposure {
   /** The control plane's address, as it was called; absent: straight on Redis. */
@@ -195,5 +185,3 @@ export function judgeExposure({ url, answersOn, tokenFile }: Exposure): Diagnosi
     },
   ]
 }
-
-export const count = (n: number, what: string): string => `${n} ${what}${n === 1 ? '' : 's'}`

@@ -1,4 +1,5 @@
 import { type BouncerEvent, formatDuration, formatRemaining } from '@api-bouncer/limiter/contracts'
+import { nth } from '../usage.ts'
 
 /** What kind of thing an event tells, for its colour. */
 export type Tone = 'quiet' | 'limited' | 'blocked' | 'degraded' | 'plain'
@@ -12,11 +13,6 @@ export interface EventLine {
 }
 
 const by = ({ by, reason }: { by: string; reason?: string | undefined }) => `by ${by}${reason ? `: ${reason}` : ''}`
-
-const ordinal = (n: number) => {
-  const tail = n % 100 >= 11 && n % 100 <= 13 ? 'th' : (['th', 'st', 'nd', 'rd'][n % 10] ?? 'th')
-  return `${n}${tail}`
-}
 
 /** The epoch ms of an event's id. */
 export const timeOfId = (id: string): number => Number(id.split('-')[0])
@@ -44,7 +40,7 @@ export function eventLine(event: BouncerEvent, timeText: (at: number) => string)
           `${client} for ${whole > 0 && whole % 60_000 === 0 ? formatDuration(whole) : formatRemaining(length)}`,
           block.reason,
           block.policy,
-          block.offence > 1 && `${ordinal(block.offence)} offence`,
+          block.offence > 1 && `${nth(block.offence)} offence`,
           block.by !== 'auto' && `by ${block.by}`,
         ],
         'blocked',

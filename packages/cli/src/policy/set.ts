@@ -1,0 +1,37 @@
+import { type PolicyInput, parseDuration } from '@api-bouncer/limiter/contracts'
+import { CommandError, type Context, EXIT } from '../context.ts'
+import type { EditOptions } from './edit.ts'
+import { FlagError, type PolicyFlags, withFlags } from './flags.ts'
+import { noSuchPolicy, proveCompiles, standing } from './records.ts'
+import { changeOne } from './save.ts'
+
+/** Changes a policy by flags, on top of what is there. */
+export async function set(context: Context, id: string, options: PolicyFlags & EditOptions): Promise<void> {
+  const { dryRun, reason, confirmWithin, create, ...flags } = options
+  if (Object.values(flags).every(value => value === undefined) && !create) {
+    throw new CommandError(EXIT.usage, 'nothing to set; give a flag (--limit 20/1m), or see --help')
+  }
+  if (confirmWithin !== undefined && parseDuration(confirmWithin) === undefined) {
+    throw new CommandError(EXIT.usage, `--confirm-within: "${confirmWithin}" is not a duration (write 90s, 2m)`)
+  }
+  const control = await context.control()
+  const state = await control.state()
+  const before = standing(state, id, context.now())
+  if (!before.policy && !create) throw noSuchPolicy(state, id, '\na new one: --create --limit 20/1m --match PATTERN')
+  const policy = flagged(before.policy ?? { id, limits: [] }, flags)
+  proveCompiles(state, [policy])
+  await changeOne(context, control, before, policy, {
+    ...(dryRun && { dryRun }),
+    ...(reason !== undefined && { reason }),
+    ...(confirmWithin !== undefined && { confirmWithin }),
+  })
+}
+
+function flagged(policy: PolicyInput, flags: PolicyFlags) {
+  try {
+    return withFlags(policy, flags)
+  } catch (error) {
+    if (error instanceof FlagError) throw new CommandError(EXIT.usage, error.message)
+    throw error
+  }
+}
