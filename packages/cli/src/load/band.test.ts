@@ -56,7 +56,7 @@ const arrival = (most: number, blur: number) =>
 
 const world = fc.record({
   algorithm: fc.constantFrom(...ALGORITHMS),
-  limits: fc.constantFrom(
+  limits: fc.constantFrom<PolicyInput['limits'][]>(
     [{ limit: 5, window: '1s' }],
     [{ limit: 3, window: '500ms', burst: 7 }],
     [{ limit: 12, window: '2s', burst: 3 }],

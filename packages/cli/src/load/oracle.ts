@@ -37,6 +37,11 @@ export interface Verdict extends Band {
   readonly wrong: readonly ClientVerdict[]
 }
 
+/** What the oracle has to say, or why it has nothing to say. */
+export type OracleReport =
+  | ({ readonly verdict: 'agrees' | 'disagrees'; readonly law: string } & Omit<Verdict, 'agrees'>)
+  | { readonly verdict: 'none'; readonly reason: string }
+
 /** Reading a clock and being scheduled take their time: an effect is looked for so much before and after, µs. */
 const TOLERANCE_US = 1000
 

@@ -1,0 +1,329 @@
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, readFileSync } from 'node:fs'
+import { createServer, type RequestListener, type Server } from 'node:http'
+import { type AddressInfo, createServer as createSocketServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { ALGORITHMS } from '@api-bouncer/limiter/contracts'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import type { Report } from './report.ts'
+
+// The real command against real servers, each a process of its own.
+
+const ROOT = fileURLToPath(new URL('../../../..', import.meta.url))
+const TOKEN = 'a-token-for-the-tests'
+const children = new Set<ChildProcessWithoutNullStreams>()
+
+function node(file: string, args: readonly string[], env: Record<string, string>) {
+  const child = spawn(process.execPath, ['--import', 'tsx', '--conditions=@api-bouncer/source', file, ...args], {
+    cwd: ROOT,
+    env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env },
+  })
+  children.add(child)
+  child.once('exit', () => children.delete(child))
+  return child
+}
+
+async function freePort(): Promise<number> {
+  const server = createSocketServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
+}
+
+interface World {
+  readonly child: ChildProcessWithoutNullStreams
+  readonly dataPlane: string
+  readonly url: string
+  put(policy: unknown): Promise<void>
+}
+
+async function world(env: Record<string, string> = {}): Promise<World> {
+  const [port, adminPort] = [await freePort(), await freePort()]
+  const child = node('packages/server/src/main.ts', [], {
+    PORT: String(port),
+    ADMIN_PORT: String(adminPort),
+    HOST: '127.0.0.1',
+    ADMIN_TOKEN: TOKEN,
+    ...env,
+  })
+  let said = ''
+  await new Promise<void>((resolve, reject) => {
+    child.stdout.on('data', data => {
+      said += data
+      if (said.includes('"msg":"serving"')) resolve()
+    })
+    child.once('exit', () => reject(new Error(said)))
+  })
+  const url = `http://127.0.0.1:${adminPort}`
+  const put = async (policy: unknown) => {
+    const { id } = policy as { id: string }
+    const res = await fetch(`${url}/admin/policies/${id}`, {
+      method: 'PUT',
+      headers: { authorization: `Bearer ${TOKEN}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ policy }),
+    })
+    if (!res.ok) throw new Error(await res.text())
+  }
+  return { child, dataPlane: `http://127.0.0.1:${port}`, url, put }
+}
+
+interface Ended {
+  readonly code: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+function start(at: Pick<World, 'url'> | undefined, args: readonly string[]) {
+  const child = node('packages/cli/src/main.ts', ['load', ...args], {
+    BOUNCER_TOKEN: TOKEN,
+    BOUNCER_URL: at?.url ?? 'http://127.0.0.1:1',
+  })
+  let [stdout, stderr] = ['', '']
+  child.stdout.on('data', data => {
+    stdout += data
+  })
+  child.stderr.on('data', data => {
+    stderr += data
+  })
+  const ended = once(child, 'close').then(([code]): Ended => ({ code, stdout, stderr }))
+  return { child, ended }
+}
+
+const load = (at: Pick<World, 'url'> | undefined, ...args: string[]) => start(at, args).ended
+
+async function reportOf(at: World, ...args: string[]): Promise<Ended & { report: Report }> {
+  const ended = await load(at, '-o', 'json', ...args)
+  if (ended.stdout === '') throw new Error(ended.stderr)
+  return { ...ended, report: JSON.parse(ended.stdout) }
+}
+
+const plain: Server[] = []
+async function serve(listener: RequestListener): Promise<string> {
+  const server = createServer(listener).listen(0, '127.0.0.1')
+  plain.push(server)
+  await once(server, 'listening')
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+}
+
+/** A limiter that is wrong: it admits so many of each client for ever. */
+const admitting =
+  (most: number): RequestListener =>
+  (req, res) => {
+    const client = String(req.headers['x-forwarded-for'])
+    const used = (counts.get(client) ?? 0) + 1
+    counts.set(client, used)
+    if (used <= most) return res.end('ok')
+    res.writeHead(429, { 'content-type': 'application/problem+json' })
+    res.end('{"type":"https://iana.org/assignments/http-problem-types#quota-exceeded"}')
+  }
+const counts = new Map<string, number>()
+
+let shared: World
+beforeAll(async () => {
+  shared = await world({ RATE_LIMIT_ALGORITHM: 'gcra' })
+})
+afterEach(() => {
+  counts.clear()
+  for (const server of plain.splice(0)) {
+    server.close()
+    server.closeAllConnections()
+  }
+})
+afterAll(() => {
+  for (const child of children) child.kill('SIGKILL')
+})
+
+const policy = (more: Record<string, unknown> = {}) => ({
+  id: 'default',
+  match: '*',
+  limits: [{ limit: 100, window: '1m', burst: 120 }],
+  ...more,
+})
+
+describe('bouncer load', () => {
+  it('works as typed, knows the algorithm that the server chose, and cleans up', async () => {
+    const { code, stdout, stderr } = await load(shared, '--rps', '200', '--duration', '2s', '/api/data')
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    expect(stdout).toContain(`GET ${shared.dataPlane}/api/data   200 rps for 2s, 1 client (198.18.0.1), open loop`)
+    expect(stdout).toMatch(/offered 400 {3}sent 400 \(\d+\.\d rps\)/)
+    expect(stdout).toMatch(/oracle: default allows 100 per 1m \(burst 120\) a client \(gcra\); .* agrees\n/)
+    expect(stdout).toContain('cleaned up: the counters of default, 1 block of 1 client')
+    const left = await fetch(`${shared.url}/admin/clients/198.18.0.1`, {
+      headers: { authorization: `Bearer ${TOKEN}` },
+    })
+    const { block, violations, usage } = (await left.json()) as Record<string, unknown> & {
+      usage: { limits: { limit: number; remaining: number }[] }[]
+    }
+    expect({ block, violations }).toEqual({ block: undefined, violations: {} })
+    expect(usage.every(({ limits }) => limits.every(({ limit, remaining }) => limit === remaining))).toBe(true)
+  })
+
+  it.each(ALGORITHMS)('agrees with %s, over many of its windows', async algorithm => {
+    await shared.put(policy({ algorithm, limits: [{ limit: 20, window: '500ms' }], penalty: false }))
+    const { code, report } = await reportOf(shared, '--rps', '200', '--duration', '2s', '/api/data')
+    expect(report.oracle).toMatchObject({ verdict: 'agrees', wrong: [] })
+    expect(code).toBe(0)
+    expect(report.sent + report.dropped).toBe(400)
+    const { admitted, limited, blocked } = report.outcomes
+    expect([admitted + limited, blocked]).toEqual([400, 0])
+    expect(admitted).toBeGreaterThan(40)
+    // A band that says nothing would agree with everything.
+    if (report.oracle.verdict !== 'none') expect(report.oracle.most - report.oracle.least).toBeLessThan(100)
+  })
+
+  it('agrees on several limits, costs and blocks', async () => {
+    await shared.put(
+      policy({
+        algorithm: 'sliding_window',
+        limits: [
+          { limit: 10, window: '500ms' },
+          { limit: 30, window: '10s' },
+        ],
+        cost: 2,
+        penalty: { threshold: 40, window: '1m', block: '1m' },
+      }),
+    )
+    const { code, report } = await reportOf(shared, '--rps', '200', '--clients', '4', '--duration', '2s', '/api/data')
+    expect(report.oracle).toMatchObject({ verdict: 'agrees' })
+    expect(code).toBe(0)
+    expect(report.outcomes.blocked).toBeGreaterThan(0)
+  })
+
+  it('sends as 20 clients, in the order of a seed, each its share', async () => {
+    await shared.put(policy({ algorithm: 'sliding_window' }))
+    const args = ['--rps', '500', '--duration', '2s', '--clients', '20', '--seed', '42', '/api/data'] as const
+    const { code, report } = await reportOf(shared, ...args)
+    expect(code).toBe(0)
+    expect(report).toMatchObject({ seed: 42, clients: 20, statuses: { 200: 1000 }, refused: [] })
+    expect(report.oracle).toMatchObject({ verdict: 'agrees', least: 1000, most: 1000, admitted: 1000 })
+    expect(report.cleaned).toMatchObject({ clients: 20, policies: ['default'] })
+  })
+
+  it('lets attackers misbehave and the others wait', async () => {
+    await shared.put(policy({ algorithm: 'sliding_window', limits: [{ limit: 10, window: '1m' }] }))
+    const args = ['--rps', '200', '--duration', '2s', '--clients', '10', '--attackers', '0.2', '/api/data'] as const
+    const { code, report } = await reportOf(shared, ...args)
+    expect(code).toBe(0)
+    // 28 requests a round: 8 by those who behave, of which each is refused once at most before it waits.
+    expect(report).toMatchObject({ attackers: 2, offered: 400, oracle: { verdict: 'agrees' } })
+    expect(report.heldBack).toBeGreaterThan(0)
+    expect(report.sent + report.heldBack + report.dropped).toBe(400)
+    expect(
+      report.refused
+        .slice(0, 2)
+        .map(({ client }) => client)
+        .sort(),
+    ).toEqual(['198.18.0.10', '198.18.0.9'])
+  })
+
+  it('says who got too much, or too little, and exits 1', async () => {
+    await shared.put(policy({ algorithm: 'sliding_window' }))
+    const open = await load(
+      shared,
+      '--rps',
+      '150',
+      '--duration',
+      '1s',
+      '--target',
+      await serve((_, res) => void res.end()),
+      '/x',
+    )
+    expect(open.code).toBe(1)
+    expect(open.stdout).toMatch(/100 had to be admitted, 150 were {3}DISAGREES\n/)
+    expect(open.stdout).toContain('198.18.0.1  sent 150   had to be 100   admitted 150   50 too many')
+    expect(open.stdout).toContain('nothing was refused: is this target behind API Bouncer')
+    expect(open.stderr).toBe(
+      'bouncer: the limiter did not do what its policies say: 198.18.0.1 had to get 100 requests through, and got 150\n',
+    )
+    for (const [most, words] of [
+      [99, '1 too few'],
+      [101, '1 too many'],
+    ] as const) {
+      const { code, stdout } = await load(
+        shared,
+        '--rps',
+        '150',
+        '--duration',
+        '1s',
+        '--target',
+        await serve(admitting(most)),
+        '/x',
+      )
+      expect(code).toBe(1)
+      expect(stdout).toContain(words)
+    }
+  })
+
+  it('gives no verdict when the policies change meanwhile', async () => {
+    await shared.put(policy({ algorithm: 'sliding_window' }))
+    const run = start(shared, ['--rps', '100', '--duration', '3s', '/api/data'])
+    await sleep(2500)
+    await shared.put(policy({ algorithm: 'sliding_window', mode: 'off' }))
+    const { code, stdout } = await run.ended
+    expect(stdout).toMatch(/oracle: no verdict: the policies were changed meanwhile \(epoch \d+, now \d+\)/)
+    expect(code).toBe(0)
+  })
+
+  it('exits 99 when a threshold is missed, and writes the report', async () => {
+    await shared.put(policy({ algorithm: 'sliding_window', limits: [{ limit: 10, window: '1m' }] }))
+    const file = join(mkdtempSync(join(tmpdir(), 'api-bouncer-')), 'report.json')
+    const failIf = ['--fail-if', 'refused>10%', '--fail-if', 'p50>9s', '--out', file]
+    const { code, stdout, stderr } = await load(shared, '--rps', '50', '--duration', '1s', ...failIf, '/api/data')
+    expect(code).toBe(99)
+    expect(stderr).toBe('bouncer: missed: refused>10% (it was 80%)\n')
+    expect(stdout).toContain('thresholds: refused>10% (80%)   MISSED')
+    const report = JSON.parse(readFileSync(file, 'utf8')) as Report
+    expect(report.thresholds.map(({ missed }) => missed)).toEqual([true, false])
+  })
+
+  it('works without a control plane, and says that nobody knows the policies', async () => {
+    const target = await serve((_, res) => void res.end())
+    const { code, stdout } = await load(undefined, '--rps', '50', '--duration', '1s', `${target}/x`)
+    expect(code).toBe(0)
+    expect(stdout).toContain('oracle: no verdict: without a control plane nobody knows the policies')
+    expect((await load(undefined, '--rps', '50', '/x')).code).toBe(5)
+  })
+
+  it('refuses to load what is beyond this machine, and says when nobody listens', async () => {
+    const beyond = await load(shared, '--rps', '10', '--no-oracle', 'http://192.0.2.1/')
+    expect(beyond).toEqual({
+      code: 2,
+      stdout: '',
+      stderr: 'bouncer: 192.0.2.1 is beyond this machine; load is sent there only if it is yours: --i-own-this-host\n',
+    })
+    const nobody = await load(shared, '--rps', '10', '--no-oracle', 'http://127.0.0.1:1/')
+    expect(nobody.code).toBe(5)
+    expect(nobody.stderr).toBe(
+      'bouncer: cannot reach http://127.0.0.1:1 (connection refused). Is the server up? Nothing was sent\n',
+    )
+  })
+
+  it('counts errors when the server goes half-way, and sums up all the same', async () => {
+    const going = await world()
+    const run = start(going, ['--rps', '100', '--duration', '4s', '/api/data'])
+    await sleep(3500)
+    going.child.kill('SIGKILL')
+    const { code, stdout } = await run.ended
+    expect(stdout).toMatch(/ECONN(REFUSED|RESET) {2}\d+/)
+    expect(stdout).toContain('oracle: no verdict: the control plane could not be asked after the run')
+    expect(code).toBe(0)
+  })
+
+  it('stops at Ctrl-C with a summary, cleaned up, and 130', async () => {
+    await shared.put(policy({ algorithm: 'sliding_window' }))
+    const run = start(shared, ['--rps', '50', '--duration', '60s', '/api/data'])
+    await sleep(3000)
+    run.child.kill('SIGINT')
+    const { code, stdout } = await run.ended
+    expect(code).toBe(130)
+    expect(stdout).toMatch(/interrupted after \d+\.\d s/)
+    expect(stdout).toMatch(/agrees\n/)
+    expect(stdout).toContain('cleaned up: the counters of default')
+  })
+})

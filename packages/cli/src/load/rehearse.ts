@@ -1,0 +1,269 @@
+import { writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
+import type { ControlPlane, Status } from '@api-bouncer/limiter/contracts'
+import { CommandError, type Context, EXIT } from '../context.ts'
+import { printJson, stylesOf } from '../output.ts'
+import { safeJson } from '../text.ts'
+import { type Cleaned, clean } from './cleaning.ts'
+import { addressOf, crowd, generator } from './clients.ts'
+import { isLoopback, type LoadOptions } from './options.ts'
+import { type ClockOffset, judge, type Known, lawOf, type OracleReport } from './oracle.ts'
+import { lawText, type Report, reportOf, summary, titleOf } from './report.ts'
+import { type Run, start } from './run.ts'
+
+/** Sends the traffic, checks what was admitted, cleans up, and says it all. */
+export async function rehearse(context: Context, options: LoadOptions): Promise<void> {
+  const { stderr, stdout } = context
+  let run: Run | undefined
+  let interrupted = false
+  let finish = () => {}
+  const finished = new Promise<void>(resolve => {
+    finish = resolve
+  })
+  // Stops early, and still says what was seen and cleans up; the exit code is 130 then.
+  const listening = context.onInterrupt(() => {
+    interrupted = true
+    run?.stop()
+    return run ? finished : undefined
+  })
+  try {
+    const door = await openDoor(context, options)
+    const { url } = door
+    if (!isLoopback(url) && !options.ownsHost) {
+      throw new CommandError(
+        EXIT.usage,
+        `${url.host} is beyond this machine; load is sent there only if it is yours: --i-own-this-host`,
+      )
+    }
+    const prepared = await prepare(context, options, door)
+    // Last, so that no time passes between this and the first request.
+    await reach(url)
+    if (interrupted) return
+
+    const people = crowd(options.clients, options.attackers, generator(options.seed))
+    const { attackers } = people
+    const title = titleOf(url, options, attackers)
+    const startedAt = context.now()
+    run = start({ ...options, url, crowd: people })
+    const view = wantsView(context) ? await draw(context, run, title, options) : undefined
+    await run.done
+    await view?.()
+
+    const oracle = await verdictOf(prepared, options, url, run)
+    const used = new Set(run.trace.client.subarray(0, run.trace.count))
+    const cleaned = await cleanUp(context, options, prepared, [...used].map(addressOf))
+    const report = reportOf({ url, options, run, attackers, startedAt, interrupted, oracle, cleaned })
+    if (options.out !== undefined) save(options.out, report)
+    if (context.options.output === 'json') printJson(context, report)
+    else if (context.options.output === 'ndjson') stdout.write(`${safeJson(report)}\n`)
+    else stdout.write(summary(report, title, stylesOf(context, stdout)))
+    if (!interrupted) conclude(report, message => stderr.write(`bouncer: ${message}\n`))
+  } finally {
+    finish()
+    listening()
+  }
+}
+
+/** The exit code: a wrong limiter weighs more than a missed threshold; both are told. */
+function conclude({ oracle, thresholds }: Report, say: (message: string) => void): void {
+  const missed = thresholds.filter(one => one.missed).map(({ threshold, value }) => `${threshold} (it was ${value})`)
+  const late = missed.length === 0 ? undefined : `missed: ${missed.join(', ')}`
+  if (oracle.verdict === 'disagrees') {
+    if (late) say(late)
+    const { wrong } = oracle
+    const [worst] = wrong
+    const band = worst && (worst.least === worst.most ? `${worst.least}` : `${worst.least} to ${worst.most}`)
+    throw new CommandError(
+      EXIT.failed,
+      `the limiter did not do what its policies say: ${worst?.client} had to get ${band} requests through, and got ${worst?.admitted}${wrong.length > 1 ? ` (and ${wrong.length - 1} more clients are wrong)` : ''}`,
+    )
+  }
+  if (late) throw new CommandError(EXIT.threshold, late)
+}
+
+/** Where the traffic goes, and the control plane, if there is one. */
+interface Door {
+  readonly url: URL
+  readonly control: ControlPlane | undefined
+  /** Why there is no control plane. */
+  readonly without: string
+}
+
+async function openDoor(context: Context, { url, path, oracle }: LoadOptions): Promise<Door> {
+  if (url === undefined) {
+    const control = await context.control()
+    const { dataPlane } = await control.status()
+    if (dataPlane === undefined) {
+      throw new CommandError(
+        EXIT.usage,
+        `the control plane names no data plane to send ${path} to; say where: --target http://127.0.0.1:8000`,
+      )
+    }
+    return { url: new URL(path, dataPlane), control: oracle ? control : undefined, without: NOT_WANTED }
+  }
+  if (!oracle) return { url, control: undefined, without: NOT_WANTED }
+  try {
+    const control = await context.control()
+    await control.status()
+    return { url, control, without: '' }
+  } catch (error) {
+    return {
+      url,
+      control: undefined,
+      without: `without a control plane nobody knows the policies: ${messageOf(error)}`,
+    }
+  }
+}
+
+const NOT_WANTED = '--no-oracle'
+
+const messageOf = (error: unknown) => (error as Error).message
+
+/** What is known before the run, or why there can be no verdict. */
+interface Prepared {
+  readonly control: ControlPlane | undefined
+  readonly none: string | undefined
+  readonly known?: Known
+  readonly clocks?: ClockOffset
+  readonly before?: Status
+}
+
+async function prepare(context: Context, options: LoadOptions, { url, control, without }: Door): Promise<Prepared> {
+  if (!control) return { control: undefined, none: without }
+  if (!isLoopback(url)) {
+    return { control: undefined, none: `whether ${url.host} believes X-Forwarded-For from here is not known` }
+  }
+  const first = addressOf(0)
+  const forwarded = {
+    peer: '127.0.0.1',
+    headers: { 'x-forwarded-for': first },
+    method: options.method,
+    path: url.pathname,
+  }
+  const { client } = await control.explain(forwarded)
+  if (client !== first) {
+    return {
+      control: undefined,
+      none: `this server does not believe X-Forwarded-For from 127.0.0.1, it counts ${client} (TRUST_PROXY=loopback would)`,
+    }
+  }
+  const addresses = Array.from({ length: options.clients }, (_, i) => addressOf(i))
+  const { blocks } = await clean(
+    control,
+    context.actor,
+    addresses,
+    'bouncer load: begins with clients never seen before',
+  )
+  const { usage } = await control.client(first)
+  const algorithms = Object.fromEntries(usage.map(({ policy, algorithm }) => [policy, algorithm]))
+  const [state, before] = [await control.state(), await control.status()]
+  // What an instance knew of a block it may believe for a second.
+  if (blocks > 0 && before.store.kind !== 'memory') await new Promise(resolve => setTimeout(resolve, 1100))
+  const clocks = await offsetOf(control, first)
+  return { control, none: undefined, known: { state, algorithms }, clocks, before }
+}
+
+/** The store's clock less ours: it was read somewhere between the question and the answer. */
+async function offsetOf(control: ControlPlane, client: string): Promise<ClockOffset> {
+  const now = () => performance.timeOrigin + performance.now()
+  let [low, high] = [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY]
+  for (let i = 0; i < 5; i++) {
+    const asked = now()
+    const { at } = await control.client(client)
+    // `at` is cut to whole ms.
+    low = Math.max(low, at - now())
+    high = Math.min(high, at + 1 - asked)
+  }
+  return { low: Math.min(low, high) * 1000, high: Math.max(low, high) * 1000 }
+}
+
+async function verdictOf(prepared: Prepared, options: LoadOptions, url: URL, run: Run): Promise<OracleReport> {
+  const none = (reason: string): OracleReport => ({ verdict: 'none', reason })
+  const { control, known, clocks, before } = prepared
+  if (!control || !known || !clocks || !before) return none(prepared.none ?? 'unknown')
+  try {
+    const [state, after] = [await control.state(), await control.status()]
+    if (state.epoch !== known.state.epoch) {
+      return none(`the policies were changed meanwhile (epoch ${known.state.epoch}, now ${state.epoch})`)
+    }
+    const degraded = Math.max(after.degradedDecisions - before.degradedDecisions, run.seen.degraded)
+    if (degraded > 0) return none(`the store gave no answer ${degraded} times, and the fail mode decided`)
+    const ends = await offsetOf(control, addressOf(0))
+    const clock = { low: Math.min(clocks.low, ends.low), high: Math.max(clocks.high, ends.high) }
+    const { trace } = run
+    const [begin, end] = [(trace.sentAt[0] ?? trace.endedAt) + clock.low, trace.endedAt + clock.high]
+    const law = lawOf(known, options.method, url.pathname, begin / 1000, end / 1000)
+    if (!law) return none('a policy change went back by itself meanwhile')
+    const { agrees, ...verdict } = judge(law, trace, clock)
+    return { verdict: agrees ? 'agrees' : 'disagrees', law: lawText(law.policy), ...verdict }
+  } catch (error) {
+    return none(`the control plane could not be asked after the run: ${messageOf(error)}`)
+  }
+}
+
+async function cleanUp(
+  { actor, stderr }: Context,
+  { keep }: LoadOptions,
+  { control }: Prepared,
+  addresses: readonly string[],
+): Promise<Cleaned | null> {
+  if (!control || keep) return null
+  try {
+    return await clean(control, actor, addresses, 'bouncer load: cleans up')
+  } catch (error) {
+    stderr.write(`bouncer: could not clean up ${addresses.length} clients of 198.18.0.0/15: ${messageOf(error)}\n`)
+    return null
+  }
+}
+
+/** Proves that somebody listens there. */
+function reach(url: URL): Promise<void> {
+  const port = Number(url.port || (url.protocol === 'https:' ? 443 : 80))
+  const host = url.hostname.replace(/^\[|\]$/g, '')
+  return new Promise((resolve, reject) => {
+    const socket = connect({ port, host, timeout: 3000 })
+    const give = (why: string) => {
+      socket.destroy()
+      reject(
+        new CommandError(EXIT.unreachable, `cannot reach ${url.origin} (${why}). Is the server up? Nothing was sent`),
+      )
+    }
+    socket.once('connect', () => {
+      socket.destroy()
+      resolve()
+    })
+    socket.once('timeout', () => give('no answer within 3 s'))
+    socket.once('error', (error: NodeJS.ErrnoException) => {
+      // Several addresses of one name fail with an error that has no message of its own.
+      const code = error.code ?? 'unknown'
+      give(code === 'ECONNREFUSED' ? 'connection refused' : code)
+    })
+  })
+}
+
+function save(file: string, report: Report): void {
+  try {
+    writeFileSync(file, `${safeJson(report, 2)}\n`)
+  } catch (error) {
+    throw new CommandError(EXIT.failed, `--out: cannot write ${file} (${(error as NodeJS.ErrnoException).code})`)
+  }
+}
+
+const wantsView = ({ stdout, env, options }: Context) =>
+  options.output === 'human' && stdout.isTTY === true && env.TERM !== 'dumb' && !env.CI
+
+async function draw(
+  context: Context,
+  run: Run,
+  title: string,
+  { schedule }: LoadOptions,
+): Promise<() => Promise<void>> {
+  const { drawLoad } = await import('../ui/load.tsx')
+  return drawLoad({
+    run,
+    title,
+    durationMs: schedule.durationMs,
+    stdout: context.stdout,
+    colour: context.options.color,
+  })
+}
