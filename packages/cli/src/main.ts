@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs'
 const argv = process.argv.slice(2)
 const [first] = argv
 
-if (argv.length === 1 && (first === '--version' || first === '-V')) {
+if (first === '--version' || first === '-V' || first === '-v') {
   const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'))
   process.stdout.write(`bouncer ${version}\n`)
 } else if (argv.length === 0 || (argv.length === 1 && (first === '--help' || first === '-h' || first === 'help'))) {

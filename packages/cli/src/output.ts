@@ -3,8 +3,10 @@ import { csvCell, safe, safeJson, truncate, width } from './text.ts'
 
 /** One column of a table and of a CSV file. */
 export interface Column<Row> {
-  /** In CSV as it is, in a table in capitals. */
+  /** In a table in capitals. */
   readonly name: string
+  /** In the header of CSV; default: the name. */
+  readonly csv?: string
   /** The plain value: what CSV gets; `undefined` is an empty cell. */
   readonly value: (row: Row) => unknown
   /** For people; default: the value as text. */
@@ -90,7 +92,7 @@ export const ndjson = (rows: readonly unknown[]): string => rows.map(row => `${s
 
 /** RFC 4180, with a header. */
 export const csv = <Row>(rows: readonly Row[], columns: readonly Column<Row>[]): string =>
-  [columns.map(({ name }) => name), ...rows.map(row => columns.map(({ value }) => value(row)))]
+  [columns.map(({ name, csv }) => csv ?? name), ...rows.map(row => columns.map(({ value }) => value(row)))]
     .map(cells => `${cells.map(csvCell).join(',')}\r\n`)
     .join('')
 

@@ -1,9 +1,9 @@
 import { userInfo } from 'node:os'
 import { Command, Option } from 'commander'
-import { COMMANDS, GLOBAL_OPTIONS } from './catalog.ts'
+import { COMMANDS, GLOBAL_OPTIONS, helpText } from './catalog.ts'
 import type { CommandRoom } from './command.ts'
 import { type Connection, connect } from './connection.ts'
-import { type Context, FORMATS, type GlobalOptions } from './context.ts'
+import { CommandError, type Context, EXIT, FORMATS, type GlobalOptions } from './context.ts'
 import { describe } from './problem.ts'
 
 /** Parses a command line, loads the one command it names and runs it. Never throws; sets the exit code. */
@@ -52,10 +52,13 @@ export async function run(argv: readonly string[], io: NodeJS.Process): Promise<
       for (const command of program.commands) shape(command)
     } else {
       // Only so that commander can guess which one was meant.
-      for (const entry of COMMANDS) program.command(entry.name).description(entry.summary)
+      for (const entry of COMMANDS) program.command(entry.name)
+      program.helpInformation = helpText
     }
     const given = argv[0] === 'help' ? [...argv.slice(1), '--help'] : argv
-    await program.parseAsync(given, { from: 'user' })
+    await program.parseAsync(given, { from: 'user' }).catch(error => {
+      throw error?.code === 'commander.help' ? oneOf(program, given) : error
+    })
   } catch (error) {
     io.exitCode = fail(error)
   } finally {
@@ -70,7 +73,11 @@ function programOf({ stdout }: NodeJS.Process): Command {
     .helpCommand(false)
     .showSuggestionAfterError()
     .configureOutput({ writeOut: text => stdout.write(text), writeErr: () => {}, outputError: () => {} })
-    .configureHelp({ showGlobalOptions: true, commandUsage, styleTitle: title => title.replace(/:$/, '') })
+    .configureHelp({
+      commandUsage,
+      optionDescription,
+      styleTitle: title => (title === 'Usage:' ? title : title.replace(/:$/, '')),
+    })
   for (const [flags, help] of GLOBAL_OPTIONS) {
     const option = new Option(flags, help)
     if (option.long === '--output') option.choices(FORMATS).default('human', 'human')
@@ -86,11 +93,30 @@ const commandUsage = (command: Command): string => {
   return `${names.join(' ')} ${command.usage()}`
 }
 
+/** What may be set, and no more: that a switch is off unless given goes without saying. */
+function optionDescription({ description, argChoices, defaultValue }: Option): string {
+  const choices = argChoices ? ` (${argChoices.join(', ')})` : ''
+  const shown = defaultValue !== undefined && defaultValue !== false && !Array.isArray(defaultValue)
+  return `${description}${choices}${shown ? ` (default ${defaultValue})` : ''}`
+}
+
+/** `bouncer allow` is only half of a command. */
+function oneOf(program: Command, argv: readonly string[]): CommandError {
+  let at = program
+  for (const word of argv) at = at.commands.find(command => command.name() === word) ?? at
+  if (at === program) return new CommandError(EXIT.usage, 'which command? bouncer --help lists them')
+  const subs = at.commands.map(command => command.name()).join(', ')
+  return new CommandError(EXIT.usage, `${at.name()} needs one of: ${subs} (--help shows how)`)
+}
+
 /** The same manners for every command: no word too many, and no `help` among the subcommands. */
 function shape(command: Command): void {
   command.helpCommand(false).allowExcessArguments(false)
+  command.addHelpText('after', `\n${GLOBALS}`)
   for (const sub of command.commands) shape(sub)
 }
+
+const GLOBALS = `With any command: ${GLOBAL_OPTIONS.map(([flags]) => flags.replace(/^-o, --\w+ <.*/, '-o json').replace(/ <.*/, '')).join(', ')} (see bouncer --help)`
 
 const TAKES_VALUE = new Set(GLOBAL_OPTIONS.filter(([flags]) => flags.includes('<')).flatMap(([flags]) => names(flags)))
 

@@ -15,12 +15,7 @@ export const command: CommandRoom = {
         const of = context(command)
         const status = await (await of.control()).status()
         const cells = { rows: status.instances, columns: columnsOf(status) }
-        printOne(
-          of,
-          status,
-          styles => statusText(status, styles, fitOf(of.stdout)),
-          cells,
-        )
+        printOne(of, status, styles => statusText(status, styles, fitOf(of.stdout)), cells)
       })
   },
 }
@@ -38,11 +33,24 @@ const columnsOf = ({ epoch }: Status): Column<Instance>[] => [
   { name: 'version', value: ({ version }) => version, cut: 1 },
   {
     name: 'up',
+    csv: 'uptime_s',
     value: ({ uptimeMs }) => Math.round(uptimeMs / 1000),
     text: ({ uptimeMs }) => formatRemaining(uptimeMs),
   },
-  { name: 'req/s', value: at => at.requestsPerSecond, text: at => rate(at.requestsPerSecond), align: 'right' },
-  { name: 'refused/s', value: at => at.refusedPerSecond, text: at => rate(at.refusedPerSecond), align: 'right' },
+  {
+    name: 'req/s',
+    csv: 'requests_per_second',
+    value: at => at.requestsPerSecond,
+    text: at => rate(at.requestsPerSecond),
+    align: 'right',
+  },
+  {
+    name: 'refused/s',
+    csv: 'refused_per_second',
+    value: at => at.refusedPerSecond,
+    text: at => rate(at.refusedPerSecond),
+    align: 'right',
+  },
   {
     name: 'degraded',
     value: ({ degraded }) => degraded,

@@ -1,0 +1,3 @@
+import { listCommand } from '../lists.ts'
+
+export const command = listCommand('allow')

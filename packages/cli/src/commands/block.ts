@@ -1,0 +1,92 @@
+import { parseDuration } from '@api-bouncer/limiter/client'
+import type { Block, ControlPlane } from '@api-bouncer/limiter/contracts'
+import type { CommandRoom } from '../command.ts'
+import { CommandError, EXIT } from '../context.ts'
+import { each } from '../each.ts'
+import { dryRun, duration } from '../options.ts'
+import { printRows } from '../output.ts'
+import { safe } from '../text.ts'
+import { clock, inTime } from '../time.ts'
+import { refuseSlips, wordsOf } from '../who.ts'
+import { columnsOf } from './blocks.ts'
+
+export const command: CommandRoom = {
+  register(program, context) {
+    dryRun(
+      program
+        .command('block')
+        .description('Keep clients out for a time, everywhere, from their next request on')
+        .argument('<clients...>', 'addresses or client ids; - reads them from stdin')
+        .option('--for <duration>', 'how long', duration, '15m')
+        .option('--reason <text>', 'why, for who looks later', 'manual'),
+    )
+      .addHelpText('after', EXAMPLES)
+      .action(async (given: string[], options: Options, command) => {
+        const of = context(command)
+        const clients = await wordsOf(given, of.stdin)
+        if (clients.length === 0) throw new CommandError(EXIT.usage, 'block whom? stdin named nobody')
+        refuseSlips(clients)
+        const control = await of.control()
+        const made = await each(of, clients, client =>
+          options.dryRun
+            ? rehearsal(control, client, options, of.actor.by, of.now())
+            : blocked(control, client, options, of.actor),
+        )
+        if (of.options.output !== 'human') {
+          return printRows(
+            of,
+            made.map(({ block }) => (options.dryRun ? { ...block, dryRun: true } : block)),
+            columnsOf(of.now()),
+          )
+        }
+        for (const one of made) of.stdout.write(blockedText(one, of.now(), options.dryRun))
+      })
+  },
+}
+
+const EXAMPLES = `
+Examples
+  bouncer block 1.2.3.4
+  bouncer block 1.2.3.4 2001:db8::1 --for 4h --reason scraping
+  bouncer block --for 1d --reason 'credential stuffing' - < addresses.txt
+  bouncer deny add 203.0.113.0/24        a whole range goes on the denylist`
+
+interface Options {
+  readonly for: string
+  readonly reason: string
+  readonly dryRun: boolean
+}
+
+interface Made {
+  readonly block: Block
+  readonly allowlisted: string | undefined
+}
+
+async function blocked(
+  control: ControlPlane,
+  client: string,
+  options: Options,
+  actor: Parameters<ControlPlane['block']>[1],
+): Promise<Made> {
+  const block = await control.block({ client, for: options.for, reason: options.reason }, actor)
+  return { block, allowlisted: (await control.client(block.client)).allowlisted }
+}
+
+async function rehearsal(
+  control: ControlPlane,
+  typed: string,
+  options: Options,
+  by: string,
+  now: number,
+): Promise<Made> {
+  const { client, offences, allowlisted } = await control.client(typed)
+  const until = now + (parseDuration(options.for) as number)
+  return { block: { client, reason: options.reason, since: now, until, offence: offences + 1, by }, allowlisted }
+}
+
+export function blockedText({ block, allowlisted }: Made, now: number, rehearsed: boolean): string {
+  const { client, until, reason } = block
+  const when = `until ${clock(until, now)} (${inTime(until - now)}): ${safe(reason)}`
+  const held = allowlisted ? `   no effect while it is on the allowlist (${allowlisted})` : ''
+  return `${rehearsed ? 'would block' : 'blocked'} ${safe(client)} ${when}${held}\n`
+}

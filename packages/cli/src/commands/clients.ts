@@ -1,0 +1,67 @@
+import type { ClientSummary } from '@api-bouncer/limiter/contracts'
+import type { CommandRoom } from '../command.ts'
+import { rate } from '../numbers.ts'
+import { whole } from '../options.ts'
+import { type Column, printRows } from '../output.ts'
+import { clock, inTime, iso } from '../time.ts'
+
+export const command: CommandRoom = {
+  register(program, context) {
+    program
+      .command('clients')
+      .description('Who is busiest now, or nearest a limit')
+      .option('--nearest', 'those nearest a limit first', false)
+      .option('-n, --limit <n>', 'at most so many (1 to 500)', whole(1, 500), 20)
+      .addHelpText('after', EXAMPLES)
+      .action(async ({ nearest, limit }, command) => {
+        const of = context(command)
+        const control = await of.control()
+        const clients = await control.clients({ sort: nearest ? 'nearest' : 'busiest', limit })
+        const empty =
+          'no client was seen in the last minute, and none is blocked\ntry: bouncer load --rps 20 /api/data, then look again'
+        printRows(of, clients, columnsOf(of.now()), { empty })
+      })
+  },
+}
+
+const EXAMPLES = `
+Examples
+  bouncer clients
+  bouncer clients --nearest --limit 5
+  bouncer clients -o ndjson | jq -r 'select(.state == "blocked").client'`
+
+const STYLES = { ok: undefined, near: 'warn', limited: 'warn', blocked: 'bad' } as const
+
+export const columnsOf = (now: number): Column<ClientSummary>[] => [
+  { name: 'client', value: ({ client }) => client, cut: 1 },
+  {
+    name: 'req/s',
+    csv: 'requests_per_second',
+    value: at => at.requestsPerSecond,
+    text: at => rate(at.requestsPerSecond),
+    align: 'right',
+  },
+  {
+    name: 'state',
+    value: ({ state }) => state,
+    style: ({ state }, styles) => {
+      const style = STYLES[state]
+      return style ? styles[style] : text => text
+    },
+  },
+  {
+    name: 'used',
+    value: ({ used }) => used,
+    text: ({ used, limit }) => (limit === 0 ? '' : `${used} of ${limit}`),
+    align: 'right',
+  },
+  { name: 'limit', value: ({ limit }) => limit, csvOnly: true },
+  { name: 'policy', value: ({ policy }) => policy, cut: 2 },
+  {
+    name: 'blocked until',
+    csv: 'blocked_until',
+    value: ({ blockedUntil }) => iso(blockedUntil),
+    text: ({ blockedUntil: until }) => (until === undefined ? '' : `${clock(until, now)} (${inTime(until - now)})`),
+    cut: 3,
+  },
+]
