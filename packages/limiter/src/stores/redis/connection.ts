@@ -21,6 +21,7 @@ function commonOptions({ username, password, db, tls }: RedisSettings) {
     autoResendUnfulfilledCommands: false,
     retryStrategy: (times: number) => Math.min(50 * 2 ** Math.min(times, 4), 500),
     connectionName: 'api-bouncer',
+    disableClientInfo: true,
   }
 }
 
@@ -36,7 +37,7 @@ function connect(settings: RedisSettings, role: 'commands' | 'events'): Redis | 
         redisOptions: nodeOptions,
         enableOfflineQueue: events,
         slotsRefreshTimeout: 1000,
-        slotsRefreshInterval: 2000,
+        slotsRefreshInterval: 1000,
         // Sending again what may have been done counts twice.
         retryDelayOnFailover: 0,
         clusterRetryStrategy: times => Math.min(100 * times, 500),

@@ -368,7 +368,7 @@ describe('the control state', () => {
 
 test('a Cluster that has lost a node: its clients are without Redis, the others are not, and it comes back', async () => {
   const { nodes, endpoints } = ending(await startCluster(3, '--cluster-require-full-coverage', 'no'), one => one.stop())
-  const [{ bouncer, ask, states }] = (await fleet({ redis: { cluster: endpoints } }, 1, {
+  const [{ bouncer, ask, states }] = (await fleet({ redis: { cluster: endpoints, deadline: '500ms' } }, 1, {
     policies: [limited(100_000)],
   })) as [Opened]
   const clients = Array.from({ length: 60 }, (_, i) => `c${i}`)

@@ -26,12 +26,14 @@ export interface RedisBackendOptions extends MemoryStoreOptions {
   readonly seed: ControlState
   readonly instance: string
   readonly logger: Logger
+  /** Looks on and acts for an operator, but is no instance: seeds nothing, tells nothing of itself. */
+  readonly observer?: boolean
 }
 
 /** Everything in Redis, shared by all instances; usable at once, whether Redis is there or not. */
 export function redisBackend(
   settings: RedisSettings,
-  { seed, instance, logger, ...memory }: RedisBackendOptions,
+  { seed, instance, logger, observer = false, ...memory }: RedisBackendOptions,
 ): Backend {
   const keys = createKeys(settings.prefix, settings.db)
   const connection = new Connection(settings, {
@@ -42,7 +44,7 @@ export function redisBackend(
     },
   })
   const store = new RedisStore(connection, keys, settings.deadlineMs)
-  const ledger = new RedisLedger(connection, keys, instance, seed, message => logger.warn(message))
+  const ledger = new RedisLedger(connection, keys, instance, seed, message => logger.warn(message), observer)
   const events = new RedisEventLog(connection, keys, instance)
   const local = new LocalStore(memory, settings.expectedInstances)
   let lastFrame: StatsFrame | undefined
@@ -51,6 +53,7 @@ export function redisBackend(
 
   /** One line a change of state, and an event for those who watch. Back to ok is a change once it has lasted. */
   function tellState(): void {
+    if (observer) return
     const { state, detail } = connection.health
     if (state === 'degraded') {
       clearTimeout(calming)

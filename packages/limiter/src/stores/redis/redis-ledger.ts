@@ -40,8 +40,9 @@ export class RedisLedger implements Ledger {
   private raw: Raw
   private known: ControlState
   private adopted = false
-  /** Redis may lack something that is known here. */
-  private mustMerge = true
+  /** Redis may lack something that is known here. Who only looks on puts nothing in. */
+  private mustMerge: boolean
+  private readonly observer: boolean
   private asked = 0
   private syncing: Promise<void> | undefined
 
@@ -51,7 +52,10 @@ export class RedisLedger implements Ledger {
     instance: string,
     seed: ControlState,
     warn: (message: string) => void,
+    observer = false,
   ) {
+    this.observer = observer
+    this.mustMerge = !observer
     this.connection = connection
     this.keys = keys
     this.instance = instance
@@ -116,7 +120,7 @@ export class RedisLedger implements Ledger {
    * missing, puts back what Redis has lost, and takes over what is new.
    */
   sync(epoch: number): Promise<void> {
-    if (epoch < this.epoch) this.mustMerge = true
+    if (epoch < this.epoch) this.mustMerge = !this.observer
     else if (epoch === this.epoch && !this.mustMerge) return Promise.resolve()
     this.asked++
     this.syncing ??= this.takeOver().finally(() => {
@@ -149,6 +153,7 @@ export class RedisLedger implements Ledger {
       )
     let replies = await transaction()
     // Nobody has put anything in yet.
+    if (replies?.[2]?.[1] === null && this.observer) return this.raw
     if (replies?.[2]?.[1] === null) {
       await this.merge(this.raw)
       replies = await transaction()

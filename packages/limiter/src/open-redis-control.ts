@@ -1,0 +1,50 @@
+import { userInfo } from 'node:os'
+import type { ControlPlane, ControlState } from './contracts/index.ts'
+import { settingsSchema } from './contracts/index.ts'
+import { fleetStatus } from './control/fleet-status.ts'
+import { Operator } from './control/operator.ts'
+import { parseWith } from './control/parse.ts'
+import { BouncerError } from './errors.ts'
+import { createIdentifier } from './identity/identify.ts'
+import { redisBackend } from './stores/redis/redis-backend.ts'
+import { parseRedis, type RedisOptions, redisSchema } from './stores/redis/settings.ts'
+
+/** How long it is waited for Redis to answer at all. */
+const CONNECT_MS = 3000
+
+/**
+ * The control plane straight on Redis, for when every server is down. It is no instance of the fleet: it seeds nothing and
+ * sends no heartbeat. `explain` from a peer trusts loopback proxies only, as no server says which ones are. Rejects with
+ * ERR_UNAVAILABLE when Redis does not answer.
+ */
+export async function openRedisControl(options: RedisOptions): Promise<ControlPlane & { close(): Promise<void> }> {
+  const settings = parseRedis(parseWith(redisSchema, options, 'redis', 'The settings are listed in the README'))
+  const seed: ControlState = { epoch: 0, policies: [], tombstones: {}, settings: settingsSchema.parse({}), lists: [] }
+  const quiet = { info: () => {}, warn: () => {}, error: () => {} }
+  const instance = `bouncer:${userInfo().username}:${process.pid}`
+  const backend = redisBackend(settings, { seed, instance, logger: quiet, observer: true })
+  const close = async () => backend.close()
+  const deadline = performance.now() + CONNECT_MS
+  while (backend.store.health().state !== 'ok') {
+    if (performance.now() > deadline) {
+      const { detail } = backend.store.health()
+      await close()
+      throw new BouncerError('ERR_UNAVAILABLE', detail, 'Is Redis up, and are host, port and password right?')
+    }
+    await new Promise(resolve => setTimeout(resolve, 10))
+  }
+  const identify = createIdentifier({ trustProxy: 'loopback' })
+  const operator = new Operator({
+    backend,
+    defaults: { algorithm: 'sliding_window', failMode: 'open' },
+    status: async () => {
+      const { epoch } = await backend.ledger.load()
+      const none = { policies: new Map(), latency: [], latencySum: 0, blocks: 0, degraded: 0 }
+      return fleetStatus({ epoch, totals: () => none }, backend)
+    },
+    identify: peer => identify(peer, 64),
+    // Nobody asks this process for anything but its operator.
+    proxySeen: () => ({ requests: 0, untrusted: undefined }),
+  })
+  return Object.assign(operator, { close })
+}
