@@ -10,6 +10,9 @@ function program(): Command {
   policy.command('get').argument('<id>').option('-f, --file <file>', '')
   policy.command('rm').argument('<ids...>')
   policy.command('hidden', { hidden: true })
+  policy.command('set').argument('<id>').option('--mode <mode>', '')
+  const completion = root.command('completion').argument('[shell]')
+  completion.command('words', { hidden: true })
   root.command('unblock').argument('<client...>').option('--keep-counters', '')
   root.command('inspect').argument('<client>')
   return root
@@ -35,7 +38,9 @@ describe('what a word may become', () => {
     ['po', ['policy']],
     ['un', ['unblock']],
     ['--u', ['--url']],
-    ['policy ', ['get', 'rm']],
+    ['policy ', ['get', 'rm', 'set']],
+    ['policy set auth --mode s', ['shadow']],
+    ['completion ', ['bash', 'zsh', 'fish']],
     ['--yes policy g', ['get']],
     ['--url http://x policy g', ['get']],
     ['policy get ', ['auth', 'default']],

@@ -1,4 +1,4 @@
-import type { ControlPlane } from '@api-bouncer/limiter/contracts'
+import { ALGORITHMS, type ControlPlane, FAIL_MODES, MODES } from '@api-bouncer/limiter/contracts'
 import type { Argument, Command, Option } from 'commander'
 import { COMMANDS } from '../catalog.ts'
 
@@ -44,9 +44,10 @@ export async function candidatesFor({ words, program, control }: Completing): Pr
       current,
     )
   }
-  if (command.commands.length > 0) {
+  const subs = command.commands.filter(sub => !isHidden(sub))
+  if (subs.length > 0) {
     return begin(
-      command.commands.filter(sub => !isHidden(sub)).map(sub => ({ value: sub.name(), help: sub.description() })),
+      subs.map(sub => ({ value: sub.name(), help: sub.description() })),
       current,
     )
   }
@@ -109,13 +110,24 @@ const optionsOf = (command: Command): Candidate[] =>
     .filter(({ hidden }) => !hidden)
     .flatMap(option => (option.long ? [{ value: option.long, help: option.description }] : []))
 
+/** Values that never change. */
+const FIXED: Readonly<Record<string, readonly string[]>> = {
+  '--mode': MODES,
+  '--algorithm': [...ALGORITHMS, 'default'],
+  '--fail-mode': [...FAIL_MODES, 'default'],
+  '--penalty': ['none', 'default'],
+  '--type': ['violation', 'blocked', 'unblocked', 'policy-changed', 'list-changed', 'settings-changed', 'store-state'],
+  shell: ['bash', 'zsh', 'fish'],
+}
+
 /** What an option or an argument takes, by its name. */
 async function valuesOf(
   names: readonly string[],
   choices: readonly string[] | undefined,
   control: Completing['control'],
 ): Promise<Candidate[]> {
-  if (choices) return choices.map(value => ({ value, help: '' }))
+  const fixed = choices ?? names.map(name => FIXED[name]).find(Boolean)
+  if (fixed) return fixed.map(value => ({ value, help: '' }))
   const is = (...known: string[]) => known.some(name => names.includes(name))
   if (is('--file', '--token-file', '--out')) return [FILES]
   if (is('--policy', 'id', 'policy')) {

@@ -24,7 +24,8 @@ export async function rollback(context: Context, id: string, text: string | unde
 }
 
 const previous = (history: readonly PolicyRecord[], now: { policy?: PolicyRecord['policy'] | undefined } | undefined) =>
-  history.find(({ policy }) => !now?.policy || !samePolicy(policy, now.policy))
+  // A change that had to be confirmed either was not, or stands in the history again as confirmed.
+  history.find(({ policy, revert }) => !revert && (!now?.policy || !samePolicy(policy, now.policy)))
 
 function versionOf(history: readonly PolicyRecord[], id: string, text: string): PolicyRecord {
   if (!/^v?\d{1,9}$/.test(text)) {

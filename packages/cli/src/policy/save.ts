@@ -81,7 +81,7 @@ export function nextSteps({ record, before }: Saved, now: number): string[] {
       ? `bouncer policy rm ${id}`
       : before.record && samePolicy(before.record.policy, before.policy)
         ? `bouncer policy rollback ${id} ${before.version}`
-        : `bouncer policy rollback ${id} (the versions: bouncer policy history ${id})`
+        : `bouncer policy rollback ${id}`
   if (!record.revert) return [`undo: ${undo}`]
   const { at } = record.revert
   return [
