@@ -74,8 +74,9 @@ export const statusSchema = z.object({
     }),
   ),
   epoch: z.int(),
-  policies: z.int(),
-  activeBlocks: z.int(),
+  /** Absent, as the blocks: unknown while the store does not answer. */
+  policies: z.int().optional(),
+  activeBlocks: z.int().optional(),
   /** Decisions since the start of this instance that a fail mode made. */
   degradedDecisions: z.int(),
 })

@@ -13,7 +13,13 @@ const sum = (frame: StatsFrame, outcomes: readonly (keyof OutcomeCounts)[]) =>
 /** The whole fleet at a glance. */
 export async function fleetStatus(instance: { epoch: number; totals(): Totals }, backend: Backend): Promise<Status> {
   const { store, ledger } = backend
-  const [frames, blocks, state] = await Promise.all([backend.fleet(), store.blocks(), ledger.load()])
+  // While Redis is away there is still something to say; what is unknown is left out.
+  const unknown = () => undefined
+  const [frames, blocks, state] = await Promise.all([
+    backend.fleet(),
+    Promise.resolve(store.blocks()).catch(unknown),
+    Promise.resolve(ledger.load()).catch(unknown),
+  ])
   const { clients, ...health } = store.health()
   return {
     state: health.state,
@@ -29,8 +35,8 @@ export async function fleetStatus(instance: { epoch: number; totals(): Totals },
       degraded: sum(frame, DEGRADED),
     })),
     epoch: instance.epoch,
-    policies: state.policies.length,
-    activeBlocks: blocks.length,
+    ...(state && { policies: state.policies.length }),
+    ...(blocks && { activeBlocks: blocks.length }),
     degradedDecisions: instance.totals().degraded,
   }
 }

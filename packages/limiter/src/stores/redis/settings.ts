@@ -73,6 +73,15 @@ export function parseRedis(options: z.output<typeof redisSchema>) {
 }
 export type RedisSettings = ReturnType<typeof parseRedis>
 
+/** What does not decode is taken as it stands: a password may hold a %. */
+function decode(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
+}
+
 function parseUrl(text: string) {
   let url: URL
   try {
@@ -97,8 +106,8 @@ function parseUrl(text: string) {
     host: url.hostname.replace(/^\[|\]$/g, '') || 'localhost',
     port: url.port === '' ? 6379 : Number(url.port),
     ...(path !== '' && { db: Number(path) }),
-    ...(url.username !== '' && { username: decodeURIComponent(url.username) }),
-    ...(url.password !== '' && { password: decodeURIComponent(url.password) }),
+    ...(url.username !== '' && { username: decode(url.username) }),
+    ...(url.password !== '' && { password: decode(url.password) }),
     ...(url.protocol === 'rediss:' && { tls: true }),
   }
 }

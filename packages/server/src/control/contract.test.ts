@@ -1,0 +1,200 @@
+import { type ControlPlane, createBouncer, httpControlPlane, openRedisControl } from '@api-bouncer/limiter'
+import { RedisServer, until } from '@api-bouncer/limiter/testing/redis-server'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { TOKEN, testServer } from '../testing.ts'
+
+/** A way to the control plane, and requests for it to see. */
+interface Way {
+  readonly control: ControlPlane
+  hit(client: string, times: number, path?: string): Promise<string[]>
+  close(): Promise<unknown>
+}
+
+const ways: Record<string, () => Promise<Way>> = {
+  async 'in process, embedded'() {
+    const bouncer = createBouncer()
+    return { control: bouncer.control, hit: hitter(bouncer), close: () => bouncer.close() }
+  },
+  async 'over HTTP'() {
+    const server = await testServer()
+    const control = httpControlPlane({ url: server.controlPlane, token: TOKEN })
+    return { control, hit: hitter(server.bouncer), close: () => server.close() }
+  },
+  async 'straight on Redis, beside an instance'() {
+    const redis = await RedisServer.start()
+    const bouncer = createBouncer({ redis: { host: '127.0.0.1', port: redis.port } })
+    await until('the instance on Redis', () => bouncer.health().state === 'ok' && bouncer.epoch > 0)
+    const control = await openRedisControl({ host: '127.0.0.1', port: redis.port })
+    const close = async () => {
+      await control.close()
+      await bouncer.close()
+      await redis.stop()
+    }
+    return { control, hit: hitter(bouncer), close }
+  },
+}
+
+const hitter =
+  (bouncer: ReturnType<typeof createBouncer>): Way['hit'] =>
+  async (client, times, path = '/api/data') => {
+    const outcomes: string[] = []
+    for (let i = 0; i < times; i++) {
+      const peer = { headers: {}, socket: { remoteAddress: client } }
+      outcomes.push((await bouncer.check({ peer: peer as never, method: 'GET', path })).outcome)
+    }
+    return outcomes
+  }
+
+const jane = { by: 'jane', source: 'test', reason: 'because' }
+const limits = [{ limit: 3, window: '1m' }]
+
+describe.each(Object.entries(ways))('the control plane %s', (_, open) => {
+  let way: Way
+  let control: ControlPlane
+  beforeAll(async () => {
+    way = await open()
+    control = way.control
+  })
+  afterAll(() => way.close())
+
+  it('sees the store, the instance and the policies', async () => {
+    await until('a heartbeat', async () => (await control.status()).instances.length === 1)
+    expect(await control.status()).toMatchObject({ state: 'ok', policies: 2, activeBlocks: 0 })
+    expect((await control.state()).policies.map(({ policy }) => policy.id).sort()).toEqual(['auth', 'default'])
+  })
+
+  it('finds who hurts the API, says why it is refused, and lets it back in with proof', async () => {
+    await way.hit('203.0.113.9', 105)
+    await until('the block', async () => (await control.blocks()).some(({ client }) => client === '203.0.113.9'))
+    const [offender] = await control.clients({ sort: 'nearest', limit: 1 })
+    expect(offender).toMatchObject({
+      client: '203.0.113.9',
+      state: 'blocked',
+      policy: 'default',
+      used: 100,
+      limit: 100,
+    })
+
+    const detail = await control.client('203.0.113.9')
+    expect(detail).toMatchObject({ offences: 1, block: { by: 'auto', policy: 'default', offence: 1 } })
+    expect(detail.usage.find(({ policy }) => policy === 'default')?.limits[0]).toMatchObject({
+      limit: 100,
+      remaining: 0,
+    })
+
+    const before = await control.client('203.0.113.9')
+    const why = await control.explain({ client: '203.0.113.9', method: 'POST', path: '/auth/login' })
+    expect(why).toMatchObject({ outcome: 'blocked', policy: 'auth', reason: '5 violations within 5m' })
+    expect(why.matched.map(({ policy }) => policy)).toEqual(['auth', 'default'])
+    expect((await control.client('203.0.113.9')).usage.map(({ limits }) => limits[0]?.remaining)).toEqual(
+      before.usage.map(({ limits }) => limits[0]?.remaining),
+    )
+
+    const lifted = await control.unblock('203.0.113.9', {}, jane)
+    expect(lifted).toMatchObject({ wasBlocked: true, counters: ['default'], seenBy: { seen: 1, of: 1 } })
+    expect(await way.hit('203.0.113.9', 1)).toEqual(['allowed'])
+    expect(await control.unblock('203.0.113.9', {}, jane)).toMatchObject({ wasBlocked: false })
+  })
+
+  it('blocks by hand, with a reason, an IPv6 client by its network', async () => {
+    const block = await control.block({ client: '2001:db8:1:2:3::4', for: '10m', reason: 'scraper' }, jane)
+    expect(block).toMatchObject({ client: '2001:db8:1:2::/64', reason: 'scraper', by: 'jane' })
+    expect(await way.hit('2001:db8:1:2:ffff::1', 1)).toEqual(['blocked'])
+    await control.unblock('2001:db8:1:2::9', { keepCounters: true }, jane)
+    expect(await way.hit('2001:db8:1:2:ffff::1', 1)).toEqual(['allowed'])
+  })
+
+  it('explains who a request comes from', async () => {
+    const { identity, client } = await control.explain({ peer: '127.0.0.1', headers: { 'X-Forwarded-For': '9.8.7.6' } })
+    expect({ client, identity }).toEqual({
+      client: '9.8.7.6',
+      identity: { address: '9.8.7.6', hops: ['127.0.0.1', '9.8.7.6'], probablyProxy: false },
+    })
+  })
+
+  it('changes policies by version, in force at once, and knows their history', async () => {
+    const made = await control.putPolicy({ id: 'slow', match: '/slow', limits }, 0, jane)
+    expect(made).toMatchObject({ version: 1, updatedBy: 'jane', policy: { id: 'slow', mode: 'enforce' } })
+    await until('it bites', async () => (await way.hit('198.51.100.1', 1, '/slow'))[0] === 'limited')
+    await expect(control.putPolicy({ id: 'slow', match: '/slow', limits }, 0, jane)).rejects.toMatchObject({
+      code: 'ERR_CONFLICT',
+    })
+    await control.putPolicy({ id: 'slow', match: '/slow', limits: [{ limit: 9, window: '1m' }] }, 1, jane)
+    const back = await control.rollbackPolicy('slow', 1, jane)
+    expect(back).toMatchObject({ version: 3, policy: { limits: [{ limit: 3 }] } })
+    expect((await control.policyHistory('slow')).map(({ version }) => version)).toEqual([3, 2, 1])
+    await control.deletePolicy('slow', 3, jane)
+    await expect(control.deletePolicy('slow', undefined, jane)).rejects.toMatchObject({ code: 'ERR_NOT_FOUND' })
+  })
+
+  it('takes a change back by itself unless it is confirmed', async () => {
+    const original = (await control.state()).policies.find(({ policy }) => policy.id === 'auth')
+    const changed = { ...original?.policy, limits: [{ limit: 1, window: '1m' }] }
+    await control.putPolicy(changed, original?.version, jane, '1s')
+    const limitNow = async () => {
+      const { usage } = await control.client('198.51.100.77')
+      return usage.find(({ policy }) => policy === 'auth')?.limits[0]?.limit
+    }
+    expect(await limitNow()).toBe(1)
+    await until('it has gone back', async () => (await limitNow()) === 30)
+    await expect(control.confirmPolicy('auth', jane)).rejects.toMatchObject({ code: 'ERR_CONFLICT' })
+
+    const kept = await control.putPolicy(changed, undefined, jane, '1h')
+    expect(kept.revert?.policy?.limits).toEqual([{ limit: 30, window: '1m' }])
+    expect((await control.confirmPolicy('auth', jane)).revert).toBeUndefined()
+    await control.rollbackPolicy('auth', 1, jane)
+  })
+
+  it('keeps lists, and an allowlisted client passes over its block', async () => {
+    await control.block({ client: '198.51.100.9', for: '1h' }, jane)
+    const entry = await control.putListEntry('allow', '198.51.100.0/28', { comment: 'office', for: '1h' }, jane)
+    expect(entry).toMatchObject({ list: 'allow', cidr: '198.51.100.0/28', comment: 'office', addedBy: 'jane' })
+    await until('the list is in force', async () => (await way.hit('198.51.100.9', 1))[0] === 'exempt')
+    expect((await control.client('198.51.100.9')).allowlisted).toBe('198.51.100.0/28')
+    await control.deleteListEntry('allow', '198.51.100.0/28', jane)
+    await until('it is refused again', async () => (await way.hit('198.51.100.9', 1))[0] === 'blocked')
+    await expect(control.deleteListEntry('allow', '198.51.100.0/28', jane)).rejects.toMatchObject({
+      code: 'ERR_NOT_FOUND',
+    })
+  })
+
+  it('shows keys in words, and deletes one', async () => {
+    await way.hit('198.51.100.20', 2)
+    const named = (await control.keys({ match: '*198.51.100.20*' })).keys.find(({ key }) =>
+      key.includes('sliding_window'),
+    )
+    expect(named?.words).toMatch(/198\.51\.100\.20 under default \(60s\)/)
+    const key = named?.key as string
+    expect(await control.key(key)).toMatchObject({ key })
+    await control.deleteKey(key, jane)
+    await expect(control.key(key)).rejects.toMatchObject({ code: 'ERR_NOT_FOUND' })
+  })
+
+  it('tells events in order, and who changed what from what', async () => {
+    await until('the events of all this', async () => (await control.events({ limit: 1000 })).events.length > 10)
+    const { events } = await control.events({ limit: 1000 })
+    for (const [i, event] of events.slice(1).entries()) expect(event.prev).toBe(events[i]?.id)
+    const after = await control.events({ after: events[2]?.id as string, limit: 2 })
+    expect(after).toEqual({ events: events.slice(3, 5), gap: false })
+    const audit = await control.audit({ limit: 1000 })
+    expect(new Set(audit.map(({ action }) => action))).toEqual(
+      new Set(['block', 'unblock', 'policy.put', 'policy.delete', 'list.put', 'list.delete', 'key.delete']),
+    )
+    expect(audit.every(({ by }) => by === 'jane')).toBe(true)
+    expect(audit.find(({ action }) => action === 'policy.delete')?.before).toMatchObject({ id: 'slow' })
+  })
+
+  it.each([
+    ['an address that is none', (c: ControlPlane) => c.client('1.2.3.400'), 'ERR_INVALID'],
+    [
+      'a policy with an unknown field',
+      (c: ControlPlane) => c.putPolicy({ id: 'x', limit: [] }, undefined, jane),
+      'ERR_INVALID',
+    ],
+    ['a range where a client is meant', (c: ControlPlane) => c.unblock('10.0.0.0/8', {}, jane), 'ERR_INVALID'],
+    ['a policy nobody has', (c: ControlPlane) => c.policyHistory('nobody'), 'ERR_NOT_FOUND'],
+    ['control state as a key', (c: ControlPlane) => c.deleteKey('api_bouncer:{control}:none', jane), 'ERR_NOT_FOUND'],
+  ])('refuses %s with a mend', async (_what, act, code) => {
+    await expect(act(control)).rejects.toMatchObject({ code })
+  })
+})
