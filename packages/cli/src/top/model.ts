@@ -47,11 +47,10 @@ export function rowsOf({ clients, blocks }: Look, sort: Sort, filter: string): R
     ...clients.map(({ client, requestsPerSecond, state, policy, used, limit, blockedUntil }) => ({
       client,
       rate: requestsPerSecond,
-      used,
-      limit,
-      policy,
       state,
       blockedUntil,
+      // Nothing is used: then no policy is the one that matters, but the one that has blocked.
+      ...(used > 0 ? { used, limit, policy } : { policy: blocks.find(block => block.client === client)?.policy }),
     })),
     ...blocks
       .filter(({ client }) => !known.has(client))
