@@ -1,23 +1,38 @@
 import {
   type Actor,
+  auditEntrySchema,
   auditQuery,
   type Bouncer,
   BouncerError,
   blockRequest,
+  blockSchema,
   type ControlPlane,
+  clientDetailSchema,
+  clientSummarySchema,
   clientsQuery,
+  controlStateSchema,
+  eventPageSchema,
   eventsQuery,
   explainQuery,
+  explanationSchema,
+  keyInfoSchema,
+  keyPageSchema,
   keysQuery,
+  listEntrySchema,
   listName,
   listPut,
   policyPut,
+  policyRecordSchema,
+  settingsSchema,
   version as softwareVersion,
+  statusSchema,
   strict,
   unblockOptions,
+  unblockResult,
 } from '@api-bouncer/limiter'
 import { z } from 'zod'
 import type { Measured } from '../metrics.ts'
+import { openApi } from './openapi.ts'
 
 /** What a handler gets: checked by the route's schemas. */
 export interface Call<Body = unknown, Query = unknown> {
@@ -44,6 +59,8 @@ export interface Route {
   readonly summary: string
   readonly body?: z.ZodType
   readonly query?: z.ZodType
+  /** What it answers, for the OpenAPI document. */
+  readonly answer?: z.ZodType
   /** Its value is the answer: a Reply, or JSON; undefined: nothing to say (204). */
   readonly handler: (call: Call) => unknown
 }
@@ -132,6 +149,7 @@ export const routes: readonly Route[] = [
     method: 'get',
     path: '/admin/status',
     summary: 'State of the store, the instances and the totals',
+    answer: statusSchema,
     handler: async ({ control, bouncer, dataPlane, measured }) => ({
       ...(await control.status().catch(error => statusAlone(bouncer, error))),
       ...(dataPlane && { dataPlane }),
@@ -142,12 +160,14 @@ export const routes: readonly Route[] = [
     method: 'get',
     path: '/admin/state',
     summary: 'Policies, lists, settings and the epoch in one',
+    answer: controlStateSchema,
     handler: ({ control }) => control.state(),
   }),
   route({
     method: 'get',
     path: '/admin/seen',
     summary: 'How many instances decide by ?epoch= or a later one; waits up to 2 s for all',
+    answer: z.object({ seen: z.int(), of: z.int() }),
     query: strict({ epoch: version }),
     handler: ({ control, query }) => control.seenBy(query.epoch),
   }),
@@ -155,6 +175,7 @@ export const routes: readonly Route[] = [
     method: 'get',
     path: '/admin/clients',
     summary: 'Who is busiest, or ?sort=nearest a limit; ?limit=20',
+    answer: z.object({ clients: z.array(clientSummarySchema) }),
     query: clientsQuery,
     handler: async ({ control, query }) => ({ clients: await control.clients(query) }),
   }),
@@ -162,12 +183,14 @@ export const routes: readonly Route[] = [
     method: 'get',
     path: '/admin/clients/:client',
     summary: 'All that is known of one client',
+    answer: clientDetailSchema,
     handler: call => call.control.client(p(call, 'client')),
   }),
   route({
     method: 'get',
     path: '/admin/clients/:client/explain',
     summary: 'The decision a request of it would get now, and why: ?method=GET&path=/',
+    answer: explanationSchema,
     query: strict({ method: explainQuery.shape.method, path: explainQuery.shape.path }),
     handler: call => call.control.explain({ client: p(call, 'client'), ...call.query }),
   }),
@@ -175,6 +198,7 @@ export const routes: readonly Route[] = [
     method: 'post',
     path: '/admin/explain',
     summary: 'The same for { client } or { peer, headers }, { method?, path? }; counts nothing',
+    answer: explanationSchema,
     body: explainQuery,
     handler: ({ control, body }) => control.explain(body),
   }),
@@ -182,12 +206,14 @@ export const routes: readonly Route[] = [
     method: 'get',
     path: '/admin/blocks',
     summary: 'Who is blocked, soonest to end first',
+    answer: z.object({ blocks: z.array(blockSchema) }),
     handler: async ({ control }) => ({ blocks: await control.blocks() }),
   }),
   route({
     method: 'post',
     path: '/admin/blocks',
     summary: 'Block a client: { client, for?, reason? }',
+    answer: blockSchema,
     body: blockRequest,
     handler: async ({ control, body, actor }) => new Reply(201, await control.block(body, actor)),
   }),
@@ -195,6 +221,7 @@ export const routes: readonly Route[] = [
     method: 'post',
     path: '/admin/unblock/:client',
     summary: 'Lift a block, violations and counters: { keepCounters?, grace?, reason? }',
+    answer: unblockResult,
     body: unblockOptions.prefault({}),
     handler: call => call.control.unblock(p(call, 'client'), call.body as z.input<typeof unblockOptions>, call.actor),
   }),
@@ -202,16 +229,24 @@ export const routes: readonly Route[] = [
     method: 'get',
     path: '/admin/policies',
     summary: 'Every policy with its version',
+    answer: z.object({ epoch: z.int(), policies: z.array(policyRecordSchema) }),
     handler: async ({ control }) => {
       const { epoch, policies } = await control.state()
       return { epoch, policies }
     },
   }),
-  route({ method: 'get', path: '/admin/policies/:id', summary: 'One policy', handler: policyOf }),
+  route({
+    method: 'get',
+    path: '/admin/policies/:id',
+    summary: 'One policy',
+    answer: policyRecordSchema,
+    handler: policyOf,
+  }),
   route({
     method: 'put',
     path: '/admin/policies/:id',
     summary: 'Make or change a policy: { policy, expectedVersion?, confirmWithin?, reason? }',
+    answer: policyRecordSchema,
     body: policyPut,
     handler: putPolicy,
   }),
@@ -227,12 +262,14 @@ export const routes: readonly Route[] = [
     method: 'get',
     path: '/admin/policies/:id/history',
     summary: 'Earlier versions of a policy, newest first',
+    answer: z.object({ history: z.array(policyRecordSchema) }),
     handler: async call => ({ history: await call.control.policyHistory(p(call, 'id')) }),
   }),
   route({
     method: 'post',
     path: '/admin/policies/:id/rollback',
     summary: 'Bring an earlier version back, as a new one: { version, reason? }',
+    answer: policyRecordSchema,
     body: rollback,
     handler: call =>
       call.control.rollbackPolicy(p(call, 'id'), call.body.version, because(call.actor, call.body.reason)),
@@ -241,12 +278,14 @@ export const routes: readonly Route[] = [
     method: 'post',
     path: '/admin/policies/:id/confirm',
     summary: 'Keep a change that would go back by itself',
+    answer: policyRecordSchema,
     handler: call => call.control.confirmPolicy(p(call, 'id'), call.actor),
   }),
   route({
     method: 'get',
     path: '/admin/lists',
     summary: 'The allowlist and the denylist',
+    answer: z.object({ allow: z.array(listEntrySchema), deny: z.array(listEntrySchema) }),
     handler: async ({ control }) => {
       const { lists } = await control.state()
       return { allow: lists.filter(({ list }) => list === 'allow'), deny: lists.filter(({ list }) => list === 'deny') }
@@ -256,6 +295,7 @@ export const routes: readonly Route[] = [
     method: 'put',
     path: '/admin/lists/:list/:cidr',
     summary: 'Put a range (10.0.0.0%2F8) on allow or deny: { comment?, for? }',
+    answer: listEntrySchema,
     body: listPut.prefault({}),
     handler: call =>
       call.control.putListEntry(listOf(call), p(call, 'cidr'), call.body as z.input<typeof listPut>, call.actor),
@@ -270,12 +310,14 @@ export const routes: readonly Route[] = [
     method: 'get',
     path: '/admin/settings',
     summary: 'The penalty and what else the fleet shares',
+    answer: settingsSchema,
     handler: async ({ control }) => (await control.state()).settings,
   }),
   route({
     method: 'put',
     path: '/admin/settings',
     summary: 'Change them: { penalty?, ipv6Prefix? }; what is left out gets its default',
+    answer: settingsSchema,
     body: z.looseObject({}),
     handler: ({ control, body, actor }) => control.putSettings(body, actor),
   }),
@@ -283,6 +325,7 @@ export const routes: readonly Route[] = [
     method: 'get',
     path: '/admin/events',
     summary: 'Newest events, oldest first; ?after=ID: those that follow it; ?limit=100',
+    answer: eventPageSchema,
     query: eventsQuery,
     handler: ({ control, query }) => control.events(query),
   }),
@@ -290,6 +333,7 @@ export const routes: readonly Route[] = [
     method: 'get',
     path: '/admin/keys',
     summary: 'What is stored, decoded: ?match=*&cursor=0&limit=100',
+    answer: keyPageSchema,
     query: keysQuery,
     handler: ({ control, query }) => control.keys(query),
   }),
@@ -297,6 +341,7 @@ export const routes: readonly Route[] = [
     method: 'get',
     path: '/admin/keys/:key',
     summary: 'One key, decoded',
+    answer: keyInfoSchema,
     handler: call => call.control.key(p(call, 'key')),
   }),
   route({
@@ -309,6 +354,7 @@ export const routes: readonly Route[] = [
     method: 'get',
     path: '/admin/audit',
     summary: "Every operator's change, newest first; ?limit=100",
+    answer: z.object({ audit: z.array(auditEntrySchema) }),
     query: auditQuery,
     handler: async ({ control, query }) => ({ audit: await control.audit(query) }),
   }),
@@ -317,6 +363,12 @@ export const routes: readonly Route[] = [
     path: '/admin/diagnose',
     summary: "The store's settings and what requests show of proxies, with what mends them",
     handler: async ({ control }) => ({ diagnoses: await control.diagnose() }),
+  }),
+  route({
+    method: 'get',
+    path: '/admin/openapi.json',
+    summary: 'This API as an OpenAPI 3.1 document',
+    handler: () => openApi(routes),
   }),
   route({
     method: 'get',
