@@ -124,14 +124,15 @@ function mended(error: unknown, hadToken: boolean): unknown {
 }
 
 async function throughRedis({ options, shown }: RedisPlace): Promise<Connection> {
-  const { openRedisControl } = (await import('@api-bouncer/limiter')) as unknown as RedisDoor
-  const control = await openRedisControl(options).catch((error: unknown) => {
-    if (error instanceof BouncerError || (error as Error).name === 'BouncerError') throw error
-    throw new BouncerError('ERR_UNAVAILABLE', `cannot reach Redis at ${shown} (${(error as Error).message})`)
+  const { openRedisControl } = await import('@api-bouncer/limiter')
+  const control = await openRedisControl(options).catch((error: Error) => {
+    throw /NOAUTH|WRONGPASS|NOPERM/.test(error.message)
+      ? new BouncerError(
+          'ERR_UNAUTHORISED',
+          `Redis at ${shown} does not take this user and password`,
+          'Give them in REDIS_USERNAME and REDIS_PASSWORD, or in REDIS_URL',
+        )
+      : error
   })
   return { control, close: () => control.close() }
-}
-
-interface RedisDoor {
-  openRedisControl(options: RedisPlace['options']): Promise<ControlPlane & { close(): Promise<void> }>
 }
