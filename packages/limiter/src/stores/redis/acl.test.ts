@@ -4,16 +4,17 @@ import { afterAll, describe, expect, test } from 'vitest'
 import { ALGORITHMS } from '../../contracts/index.ts'
 import { testStore } from '../conformance.ts'
 import { connectTo, endAll, ending, openBouncer } from './fleet.fixture.ts'
-import { RedisServer, until } from './redis-server.fixture.ts'
+import { RedisServer, startCluster, until } from './redis-server.fixture.ts'
 import { openStore } from './store.fixture.ts'
 
 afterAll(endAll)
 
 const ann = { by: 'ann' }
+const operations = new URL('../../../../../docs/operations.md', import.meta.url)
 
 /** The user that docs/operations.md tells to make, as it stands there. */
 const documented = (name: string) => {
-  const text = readFileSync(new URL('../../../../../docs/operations.md', import.meta.url), 'utf8')
+  const text = readFileSync(operations, 'utf8')
   const [, rules] = new RegExp(`ACL SETUSER ${name} ([^\`]+)`).exec(text) ?? []
   return (rules ?? '').split(/\s+/).filter(rule => rule !== '')
 }
@@ -95,6 +96,23 @@ describe('the user of docs/operations.md', () => {
     const used = new Set([...stats.matchAll(/cmdstat_([^:]+):/g)].map(([, name]) => name))
     const granted = rules.filter(rule => rule.startsWith('+')).map(rule => rule.slice(1))
     expect(granted.filter(name => !used.has(name))).toEqual([])
+  })
+
+  test('serves a Cluster too, with what is added for one', async () => {
+    const { nodes, endpoints } = ending(await startCluster(), one => one.stop())
+    const text = readFileSync(operations, 'utf8')
+    const added = (/in a Cluster add `([^`]+)`/.exec(text)?.[1] ?? '').split(' ')
+    const admins = nodes.map(node => connectTo(node))
+    for (const admin of admins) await admin.acl('SETUSER', 'bouncer', ...documented('bouncer'), ...added)
+    const { bouncer, ask } = openBouncer({
+      redis: { cluster: endpoints, username: 'bouncer', password: 'a-long-secret' },
+    })
+    await until('counting', async () => (await ask('a')).outcome === 'allowed' && bouncer.health().state === 'ok')
+    for (let i = 0; i < 30; i++) expect((await ask(`c${i}`)).outcome).toBe('allowed')
+    await until('the control state', async () => bouncer.epoch > 0 && (await bouncer.control.state()).epoch > 0)
+    await bouncer.control.block({ client: 'by-hand' }, ann)
+    expect((await bouncer.control.events({})).events.map(({ type }) => type)).toContain('blocked')
+    for (const admin of admins) expect(((await admin.acl('LOG')) as unknown[][]).map(entry => entry[5])).toEqual([])
   })
 
   test('may not touch the keys of others', async () => {
