@@ -141,7 +141,7 @@ export class Batcher {
 
   private settle(entries: readonly Entry[], verdicts: readonly (Verdict | Error)[]): void {
     let failure: Error | undefined
-    let wrote = false
+    let counted = false
     for (let i = 0; i < entries.length; i++) {
       const entry = entries[i] as Entry
       const verdict = verdicts[i] as Verdict | Error
@@ -149,12 +149,12 @@ export class Batcher {
         failure = verdict
         entry.reject(unavailable(verdict.message))
       } else {
-        if (verdict.receipt) wrote = true
+        if (verdict.receipt) counted = true
         entry.resolve(verdict)
       }
     }
     if (failure) this.node.failed(failure)
-    else if (wrote) this.node.wrote()
+    else if (counted) this.node.counted()
   }
 }
 

@@ -141,9 +141,7 @@ export class Connection {
     const attempt = async (again: boolean): Promise<(number | string)[]> => {
       const sent = performance.now()
       try {
-        const reply = await evaluate(this.commands, fenced(written), keys, [node.toRedisUs(until), ...args])
-        node.wrote()
-        return reply
+        return await evaluate(this.commands, fenced(written), keys, [node.toRedisUs(until), ...args])
       } catch (error) {
         const now = /^EXPIRED (\d+)/.exec((error as Error).message)?.[1]
         if (now === undefined) {

@@ -15,8 +15,8 @@ const PROBE_MS = 100
 const GIVE_UP_MS = 3000
 /** Twice in a row without an answer: one may be a hiccup. */
 const MISSES = 2
-/** A node that failed is called ok again when it writes, this time after its last failure. */
-const CALM_MS = 1000
+/** A node that failed is called ok again when a check succeeds, this time after its last failure; heartbeats fail more often. */
+const CALM_MS = 1500
 /** A server that may only be read is left for the one that a name leads to by now, at most so often. */
 const RECONNECT_MS = 1000
 /** The best clock sample is believed for so long; then a newer one replaces it. */
@@ -37,7 +37,7 @@ export class RedisNode {
   private unreachable: string
   /** What went wrong with the present connection, said better than by its end. */
   private lastError: string | undefined
-  /** What it answered instead of doing its work; outlives the connection, until a write succeeds. */
+  /** What it answered instead of doing its work; outlives the connection, until a check succeeds. */
   private failure: string | undefined
   private misses = 0
   private failedAt = Number.NEGATIVE_INFINITY
@@ -120,8 +120,8 @@ export class RedisNode {
     this.redis.disconnect(true)
   }
 
-  /** A write succeeded: the only proof that what failed does so no more. */
-  wrote(): void {
+  /** A check was counted: the only proof that what failed does so no more. */
+  counted(): void {
     if (this.failure === undefined || performance.now() - this.failedAt < CALM_MS) return
     this.failure = undefined
     this.tell()

@@ -122,6 +122,7 @@ export function redisBackend(
     publish(frame) {
       lastFrame = frame
       tellState()
+      store.prove()
       // While Redis is away there is nobody to tell.
       heartbeat(frame).catch(() => {})
     },

@@ -2,10 +2,11 @@ import {
   type Block,
   blockSchema,
   parseDuration,
+  policySchema,
   type UnblockOptions,
   type UnblockResult,
 } from '../../contracts/index.ts'
-import { type CompiledPolicy, describeLimit } from '../../policies/table.ts'
+import { type CompiledPolicy, compilePolicy, describeLimit } from '../../policies/table.ts'
 import type { Answer, Check, ClientRecord, NewBlock, Receipt, Refusal, Store, StoreHealth, Verdict } from '../store.ts'
 import { Aftermath, type Gathered } from './aftermath.ts'
 import { Batcher, type Clock } from './batcher.ts'
@@ -22,6 +23,11 @@ const unblockScript = loadScript('unblock')
 
 /** A client's refusals are shown for a day. */
 const REFUSALS_TTL_MS = 86_400_000
+
+const PROBE = compilePolicy(policySchema.parse({ id: 'probe', limits: [{ limit: 1000, window: '1s' }] }), undefined, {
+  algorithm: 'sliding_window',
+  failMode: 'open',
+})
 
 /** The store shared by all instances: every check in one atomic round trip, in Redis' time. */
 export class RedisStore implements Store {
@@ -178,6 +184,21 @@ export class RedisStore implements Store {
 
   close(): Promise<void> {
     return this.flush()
+  }
+
+  /** Asks a node that failed about a client of our own, so that it is called ok again though nobody else comes to it. */
+  prove(): void {
+    for (const node of this.connection.nodes) {
+      if (node.state !== 'failing') continue
+      for (let i = 0; i < 1000; i++) {
+        const client = `probe-${i}`
+        if (this.connection.nodeOf(client) !== node) continue
+        this.batcher(node)
+          .add({ client, policy: PROBE, cost: 1, route: '', penalise: false })
+          .catch(() => {})
+        break
+      }
+    }
   }
 
   private blocked(client: string, canAsk: boolean): Verdict | undefined {
