@@ -1,11 +1,13 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
-import { afterEach, expect, test } from 'vitest'
+import { afterEach, expect, test, vi } from 'vitest'
 import { endAll, ending } from './fleet.fixture.ts'
 import { RedisServer } from './redis-server.fixture.ts'
 
 afterEach(endAll)
+// Servers start, die and fail over while others use the machine too.
+vi.setConfig({ testTimeout: 60_000 })
 
 const CLIENTS = 10
 const ROUNDS = 40

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Redis } from 'ioredis'
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, test, vi } from 'vitest'
 import type { ControlState, FailMode, PolicyInput } from '../../contracts/index.ts'
 import { policySchema } from '../../contracts/index.ts'
 import { compilePolicy } from '../../policies/table.ts'
@@ -12,6 +12,8 @@ import { RedisStore } from './redis-store.ts'
 import { parseRedis, redisSchema } from './settings.ts'
 
 afterEach(endAll)
+// Servers start, die and fail over while others use the machine too.
+vi.setConfig({ testTimeout: 60_000 })
 
 const ann = { by: 'ann' }
 const DEADLINE = 50

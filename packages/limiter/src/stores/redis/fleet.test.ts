@@ -1,5 +1,5 @@
 import { Cluster, type Redis } from 'ioredis'
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, test, vi } from 'vitest'
 import type { BouncerEvent } from '../../contracts/index.ts'
 import type { BouncerError } from '../../errors.ts'
 import type { BouncerOptions } from '../../options.ts'
@@ -8,6 +8,8 @@ import { RedisServer, startCluster, until } from './redis-server.fixture.ts'
 import type { RedisOptions } from './settings.ts'
 
 afterEach(endAll)
+// Servers start, die and fail over while others use the machine too.
+vi.setConfig({ testTimeout: 60_000 })
 
 const ann = { by: 'ann' }
 const START = { policies: [{ id: 'default', match: '*', limits: [{ limit: 100, window: '1h' }] }] }

@@ -1,8 +1,10 @@
-import { afterEach, expect, test } from 'vitest'
+import { afterEach, expect, test, vi } from 'vitest'
 import { connectTo, endAll, ending, load, openBouncer, serve } from './fleet.fixture.ts'
 import { RedisServer, until } from './redis-server.fixture.ts'
 
 afterEach(endAll)
+// Servers start, die and fail over while others use the machine too.
+vi.setConfig({ testTimeout: 60_000 })
 
 test('the master dies: no errors in mode open, and the promoted replica serves by itself', async () => {
   const stop = (server: RedisServer) => server.stop()
