@@ -132,7 +132,9 @@ async function valuesOf(
   if (is('--file', '--token-file', '--out')) return [FILES]
   if (is('--policy', 'id', 'policy')) {
     const { policies } = await (await control()).state()
-    return policies.map(({ policy, version }) => ({ value: policy.id, help: `${policy.mode}, version ${version}` }))
+    return policies
+      .map(({ policy, version }) => ({ value: policy.id, help: `${policy.mode}, version ${version}` }))
+      .sort((a, b) => a.value.localeCompare(b.value, 'en'))
   }
   if (is('--client', 'client', 'clients')) {
     const plane = await control()

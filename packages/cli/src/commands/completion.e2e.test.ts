@@ -1,0 +1,89 @@
+import { execFileSync, spawnSync } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { COMMANDS } from '../catalog.ts'
+import { BOUNCER, endAll, type RealServer, realServer, run, script } from './real.fixture.ts'
+
+let server: RealServer
+/** A folder with an executable called `bouncer`. */
+let folder: string
+const env = () => ({ PATH: `${folder}:${process.env.PATH}`, HOME: process.env.HOME, ...server.env })
+beforeAll(async () => {
+  server = await realServer()
+  await server.admin('POST', '/admin/blocks', { client: '198.51.100.7' })
+  await server.admin('POST', '/admin/blocks', { client: '2001:db8:1:2::5' })
+  const file = script(`exec ${BOUNCER} "$@"`)
+  folder = dirname(file)
+  execFileSync('mv', [file, join(folder, 'bouncer')])
+})
+afterAll(endAll)
+
+const has = (shell: string) => spawnSync(shell, ['-c', 'exit 0']).status === 0
+
+const CASES: readonly (readonly [readonly string[], readonly string[]])[] = [
+  [['poli'], ['policy']],
+  [['policy', 'ro'], ['rollback']],
+  [
+    ['policy', 'get', ''],
+    ['auth', 'default'],
+  ],
+  [['policy', 'set', 'auth', '--mo'], ['--mode']],
+  [['policy', 'set', 'auth', '--mode', 's'], ['shadow']],
+  [['unblock', '198'], ['198.51.100.7']],
+  [['-o', 'nd'], ['ndjson']],
+  [['nonsense', ''], []],
+]
+
+describe('completion', () => {
+  const inBash = async (words: readonly string[]) => {
+    const { stdout } = await run(['completion', 'bash'])
+    const file = join(folder, 'completion.bash')
+    writeFileSync(file, stdout)
+    const quoted = ['bouncer', ...words].map(word => `'${word}'`).join(' ')
+    const text = `source ${file}; COMP_WORDS=(${quoted}); COMP_CWORD=${words.length}; _bouncer; printf '%s\\n' "\${COMPREPLY[@]}"`
+    return execFileSync('bash', ['--norc', '-c', text], { env: env(), encoding: 'utf8' }).split('\n').filter(Boolean)
+  }
+
+  it.each(CASES)('in bash, %j becomes %j', async (words, expected) => {
+    expect(await inBash(words)).toEqual(expected)
+  })
+
+  it('in bash, completes what bash breaks at its colons', async () => {
+    expect(await inBash(['unblock', '2001', ':', 'db8'])).toEqual(['db8:1:2::/64'])
+  })
+
+  it('knows every command', async () => {
+    const { stdout } = await run(['completion', 'words', '--', ''])
+    expect(
+      stdout
+        .split('\n')
+        .filter(Boolean)
+        .map(line => line.split('\t')[0]),
+    ).toEqual(COMMANDS.map(({ name }) => name))
+  })
+
+  it('is silent when nobody answers', async () => {
+    const words = ['completion', 'words', '--', 'policy', 'get', '']
+    expect(await run(words, { BOUNCER_URL: 'http://127.0.0.1:1' })).toEqual({ code: 0, stdout: '', stderr: '' })
+  })
+
+  it.runIf(has('zsh'))('in zsh, is a script that zsh reads', async () => {
+    const { stdout } = await run(['completion', 'zsh'])
+    execFileSync('zsh', ['-n', '-c', stdout])
+  })
+
+  it.runIf(has('fish'))('in fish, completes', async () => {
+    const { stdout } = await run(['completion', 'fish'])
+    const text = `${stdout}\ncomplete -C 'bouncer policy get a'`
+    expect(execFileSync('fish', ['-c', text], { env: env(), encoding: 'utf8' })).toMatch(/^auth/m)
+  })
+
+  it('wants a shell that it knows', async () => {
+    expect((await run(['completion'])).code).toBe(2)
+    expect(await run(['completion', 'bsh'])).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('did you mean bash?'),
+    })
+  })
+})
