@@ -21,6 +21,9 @@ export function generator(seed: number): () => number {
   }
 }
 
+/** How many of the clients attack. */
+export const attackersOf = (size: number, share: number | undefined): number => Math.round(size * (share ?? 0))
+
 /** Who sends next, and who waits. */
 export interface Crowd {
   readonly size: number
@@ -39,7 +42,7 @@ export interface Crowd {
  * each round ten times). With `attackers` given, even 0, everybody else waits as long as a refusal asks; without, nobody does.
  */
 export function crowd(size: number, attackerShare: number | undefined, random: () => number): Crowd {
-  const attackers = Math.round(size * (attackerShare ?? 0))
+  const attackers = attackersOf(size, attackerShare)
   const polite = size - attackers
   const deck = Array.from({ length: polite + attackers * ATTACKER_WEIGHT }, (_, i) =>
     i < polite ? i : polite + Math.floor((i - polite) / ATTACKER_WEIGHT),

@@ -1,107 +1,27 @@
-import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync } from 'node:fs'
 import { createServer, type RequestListener, type Server } from 'node:http'
-import { type AddressInfo, createServer as createSocketServer } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { ALGORITHMS } from '@api-bouncer/limiter/contracts'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { bouncer, endAll, hasTmux, type Ran, type RealServer, realServer, Terminal } from '../commands/real.fixture.ts'
 import type { Report } from './report.ts'
 
 // The real command against real servers, each a process of its own.
 
-const ROOT = fileURLToPath(new URL('../../../..', import.meta.url))
-const TOKEN = 'a-token-for-the-tests'
-const children = new Set<ChildProcessWithoutNullStreams>()
+const start = (at: Pick<RealServer, 'env'>, args: readonly string[]) => bouncer(['load', ...args], at.env)
+const load = (at: Pick<RealServer, 'env'>, ...args: string[]): Promise<Ran> => start(at, args).done
 
-function node(file: string, args: readonly string[], env: Record<string, string>) {
-  const child = spawn(process.execPath, ['--import', 'tsx', '--conditions=@api-bouncer/source', file, ...args], {
-    cwd: ROOT,
-    env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env },
-  })
-  children.add(child)
-  child.once('exit', () => children.delete(child))
-  return child
-}
-
-async function freePort(): Promise<number> {
-  const server = createSocketServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
-}
-
-interface World {
-  readonly child: ChildProcessWithoutNullStreams
-  readonly dataPlane: string
-  readonly url: string
-  put(policy: unknown): Promise<void>
-}
-
-async function world(env: Record<string, string> = {}): Promise<World> {
-  const [port, adminPort] = [await freePort(), await freePort()]
-  const child = node('packages/server/src/main.ts', [], {
-    PORT: String(port),
-    ADMIN_PORT: String(adminPort),
-    HOST: '127.0.0.1',
-    ADMIN_TOKEN: TOKEN,
-    ...env,
-  })
-  let said = ''
-  await new Promise<void>((resolve, reject) => {
-    child.stdout.on('data', data => {
-      said += data
-      if (said.includes('"msg":"serving"')) resolve()
-    })
-    child.once('exit', () => reject(new Error(said)))
-  })
-  const url = `http://127.0.0.1:${adminPort}`
-  const put = async (policy: unknown) => {
-    const { id } = policy as { id: string }
-    const res = await fetch(`${url}/admin/policies/${id}`, {
-      method: 'PUT',
-      headers: { authorization: `Bearer ${TOKEN}`, 'content-type': 'application/json' },
-      body: JSON.stringify({ policy }),
-    })
-    if (!res.ok) throw new Error(await res.text())
-  }
-  return { child, dataPlane: `http://127.0.0.1:${port}`, url, put }
-}
-
-interface Ended {
-  readonly code: number | null
-  readonly stdout: string
-  readonly stderr: string
-}
-
-function start(at: Pick<World, 'url'> | undefined, args: readonly string[]) {
-  const child = node('packages/cli/src/main.ts', ['load', ...args], {
-    BOUNCER_TOKEN: TOKEN,
-    BOUNCER_URL: at?.url ?? 'http://127.0.0.1:1',
-  })
-  let [stdout, stderr] = ['', '']
-  child.stdout.on('data', data => {
-    stdout += data
-  })
-  child.stderr.on('data', data => {
-    stderr += data
-  })
-  const ended = once(child, 'close').then(([code]): Ended => ({ code, stdout, stderr }))
-  return { child, ended }
-}
-
-const load = (at: Pick<World, 'url'> | undefined, ...args: string[]) => start(at, args).ended
-
-async function reportOf(at: World, ...args: string[]): Promise<Ended & { report: Report }> {
+async function reportOf(at: RealServer, ...args: string[]): Promise<Ran & { report: Report }> {
   const ended = await load(at, '-o', 'json', ...args)
   if (ended.stdout === '') throw new Error(ended.stderr)
   return { ...ended, report: JSON.parse(ended.stdout) }
 }
+
+const nowhere = { env: { BOUNCER_URL: 'http://127.0.0.1:1', BOUNCER_TOKEN: 'x' } }
 
 const plain: Server[] = []
 async function serve(listener: RequestListener): Promise<string> {
@@ -112,9 +32,9 @@ async function serve(listener: RequestListener): Promise<string> {
 }
 
 /** A limiter that is wrong: it admits so many of each client for ever. */
-const admitting =
-  (most: number): RequestListener =>
-  (req, res) => {
+function admitting(most: number): RequestListener {
+  const counts = new Map<string, number>()
+  return (req, res) => {
     const client = String(req.headers['x-forwarded-for'])
     const used = (counts.get(client) ?? 0) + 1
     counts.set(client, used)
@@ -122,22 +42,36 @@ const admitting =
     res.writeHead(429, { 'content-type': 'application/problem+json' })
     res.end('{"type":"https://iana.org/assignments/http-problem-types#quota-exceeded"}')
   }
-const counts = new Map<string, number>()
+}
 
-let shared: World
+/** Waits until the first requests of a run have been counted. */
+async function underWay(at: RealServer): Promise<void> {
+  for (;;) {
+    const { usage } = await detailOf(at)
+    if (usage.some(({ limits }) => limits.some(({ limit, remaining }) => limit - remaining >= 5))) return
+    await sleep(20)
+  }
+}
+
+interface Detail {
+  readonly block?: unknown
+  readonly violations: Readonly<Record<string, unknown>>
+  readonly usage: readonly { limits: readonly { limit: number; remaining: number }[] }[]
+}
+
+const detailOf = ({ admin }: RealServer) => admin('GET', '/admin/clients/198.18.0.1') as Promise<Detail>
+
+let shared: RealServer
 beforeAll(async () => {
-  shared = await world({ RATE_LIMIT_ALGORITHM: 'gcra' })
+  shared = await realServer({ RATE_LIMIT_ALGORITHM: 'gcra' })
 })
 afterEach(() => {
-  counts.clear()
   for (const server of plain.splice(0)) {
     server.close()
     server.closeAllConnections()
   }
 })
-afterAll(() => {
-  for (const child of children) child.kill('SIGKILL')
-})
+afterAll(endAll)
 
 const policy = (more: Record<string, unknown> = {}) => ({
   id: 'default',
@@ -145,6 +79,8 @@ const policy = (more: Record<string, unknown> = {}) => ({
   limits: [{ limit: 100, window: '1m', burst: 120 }],
   ...more,
 })
+
+const put = (policy: unknown) => shared.admin('PUT', '/admin/policies/default', { policy })
 
 describe('bouncer load', () => {
   it('works as typed, knows the algorithm that the server chose, and cleans up', async () => {
@@ -154,18 +90,13 @@ describe('bouncer load', () => {
     expect(stdout).toMatch(/offered 400 {3}sent 400 \(\d+\.\d rps\)/)
     expect(stdout).toMatch(/oracle: default allows 100 per 1m \(burst 120\) a client \(gcra\); .* agrees\n/)
     expect(stdout).toContain('cleaned up: the counters of default, 1 block of 1 client')
-    const left = await fetch(`${shared.url}/admin/clients/198.18.0.1`, {
-      headers: { authorization: `Bearer ${TOKEN}` },
-    })
-    const { block, violations, usage } = (await left.json()) as Record<string, unknown> & {
-      usage: { limits: { limit: number; remaining: number }[] }[]
-    }
+    const { block, violations, usage } = await detailOf(shared)
     expect({ block, violations }).toEqual({ block: undefined, violations: {} })
     expect(usage.every(({ limits }) => limits.every(({ limit, remaining }) => limit === remaining))).toBe(true)
   })
 
   it.each(ALGORITHMS)('agrees with %s, over many of its windows', async algorithm => {
-    await shared.put(policy({ algorithm, limits: [{ limit: 20, window: '500ms' }], penalty: false }))
+    await put(policy({ algorithm, limits: [{ limit: 20, window: '500ms' }], penalty: false }))
     const { code, report } = await reportOf(shared, '--rps', '200', '--duration', '2s', '/api/data')
     expect(report.oracle).toMatchObject({ verdict: 'agrees', wrong: [] })
     expect(code).toBe(0)
@@ -178,7 +109,7 @@ describe('bouncer load', () => {
   })
 
   it('agrees on several limits, costs and blocks', async () => {
-    await shared.put(
+    await put(
       policy({
         algorithm: 'sliding_window',
         limits: [
@@ -196,7 +127,7 @@ describe('bouncer load', () => {
   })
 
   it('sends as 20 clients, in the order of a seed, each its share', async () => {
-    await shared.put(policy({ algorithm: 'sliding_window' }))
+    await put(policy({ algorithm: 'sliding_window' }))
     const args = ['--rps', '500', '--duration', '2s', '--clients', '20', '--seed', '42', '/api/data'] as const
     const { code, report } = await reportOf(shared, ...args)
     expect(code).toBe(0)
@@ -206,7 +137,7 @@ describe('bouncer load', () => {
   })
 
   it('lets attackers misbehave and the others wait', async () => {
-    await shared.put(policy({ algorithm: 'sliding_window', limits: [{ limit: 10, window: '1m' }] }))
+    await put(policy({ algorithm: 'sliding_window', limits: [{ limit: 10, window: '1m' }] }))
     const args = ['--rps', '200', '--duration', '2s', '--clients', '10', '--attackers', '0.2', '/api/data'] as const
     const { code, report } = await reportOf(shared, ...args)
     expect(code).toBe(0)
@@ -223,7 +154,7 @@ describe('bouncer load', () => {
   })
 
   it('says who got too much, or too little, and exits 1', async () => {
-    await shared.put(policy({ algorithm: 'sliding_window' }))
+    await put(policy({ algorithm: 'sliding_window' }))
     const open = await load(
       shared,
       '--rps',
@@ -261,17 +192,17 @@ describe('bouncer load', () => {
   })
 
   it('gives no verdict when the policies change meanwhile', async () => {
-    await shared.put(policy({ algorithm: 'sliding_window' }))
+    await put(policy({ algorithm: 'sliding_window' }))
     const run = start(shared, ['--rps', '100', '--duration', '3s', '/api/data'])
-    await sleep(2500)
-    await shared.put(policy({ algorithm: 'sliding_window', mode: 'off' }))
-    const { code, stdout } = await run.ended
+    await underWay(shared)
+    await put(policy({ algorithm: 'sliding_window', mode: 'off' }))
+    const { code, stdout } = await run.done
     expect(stdout).toMatch(/oracle: no verdict: the policies were changed meanwhile \(epoch \d+, now \d+\)/)
     expect(code).toBe(0)
   })
 
   it('exits 99 when a threshold is missed, and writes the report', async () => {
-    await shared.put(policy({ algorithm: 'sliding_window', limits: [{ limit: 10, window: '1m' }] }))
+    await put(policy({ algorithm: 'sliding_window', limits: [{ limit: 10, window: '1m' }] }))
     const file = join(mkdtempSync(join(tmpdir(), 'api-bouncer-')), 'report.json')
     const failIf = ['--fail-if', 'refused>10%', '--fail-if', 'p50>9s', '--out', file]
     const { code, stdout, stderr } = await load(shared, '--rps', '50', '--duration', '1s', ...failIf, '/api/data')
@@ -284,10 +215,10 @@ describe('bouncer load', () => {
 
   it('works without a control plane, and says that nobody knows the policies', async () => {
     const target = await serve((_, res) => void res.end())
-    const { code, stdout } = await load(undefined, '--rps', '50', '--duration', '1s', `${target}/x`)
+    const { code, stdout } = await load(nowhere, '--rps', '50', '--duration', '1s', `${target}/x`)
     expect(code).toBe(0)
     expect(stdout).toContain('oracle: no verdict: without a control plane nobody knows the policies')
-    expect((await load(undefined, '--rps', '50', '/x')).code).toBe(5)
+    expect((await load(nowhere, '--rps', '50', '/x')).code).toBe(5)
   })
 
   it('refuses to load what is beyond this machine, and says when nobody listens', async () => {
@@ -305,25 +236,53 @@ describe('bouncer load', () => {
   })
 
   it('counts errors when the server goes half-way, and sums up all the same', async () => {
-    const going = await world()
+    const going = await realServer()
     const run = start(going, ['--rps', '100', '--duration', '4s', '/api/data'])
-    await sleep(3500)
-    going.child.kill('SIGKILL')
-    const { code, stdout } = await run.ended
+    await underWay(going)
+    await going.stop()
+    const { code, stdout } = await run.done
     expect(stdout).toMatch(/ECONN(REFUSED|RESET) {2}\d+/)
     expect(stdout).toContain('oracle: no verdict: the control plane could not be asked after the run')
     expect(code).toBe(0)
   })
 
   it('stops at Ctrl-C with a summary, cleaned up, and 130', async () => {
-    await shared.put(policy({ algorithm: 'sliding_window' }))
+    await put(policy({ algorithm: 'sliding_window' }))
     const run = start(shared, ['--rps', '50', '--duration', '60s', '/api/data'])
-    await sleep(3000)
+    await underWay(shared)
     run.child.kill('SIGINT')
-    const { code, stdout } = await run.ended
+    const { code, stdout } = await run.done
     expect(code).toBe(130)
     expect(stdout).toMatch(/interrupted after \d+\.\d s/)
     expect(stdout).toMatch(/agrees\n/)
     expect(stdout).toContain('cleaned up: the counters of default')
+  })
+
+  it.skipIf(!hasTmux)('draws a calm picture while it runs, and leaves nothing but the summary', async () => {
+    await put(policy({ algorithm: 'sliding_window', limits: [{ limit: 20, window: '1m' }] }))
+    const terminal = Terminal.open('load --rps 100 --duration 4s --clients 2 --seed 1 /api/data', shared.env)
+    const live = await terminal.shows(/198\.18\.0\.\d {6}refused \d+, from/)
+    expect(live).toMatch(/ {3}\ds of 4s/)
+    expect(live).toMatch(/\nms p50 [\d.]+ {3}p90/)
+    expect(live).toMatch(/\nblocked +\d+ █/)
+    expect(live).toContain('Ctrl-C stops early')
+    const screen = await terminal.shows('ended with 0')
+    expect(screen).not.toContain('Ctrl-C')
+    expect(screen).toMatch(
+      /^before\nGET http:[^\n]+\n {2}100 rps for 4s, 2 clients \(198\.18\.0\.1 to \.2\), open loop {3}seed 1\n\n/,
+    )
+    expect(screen).toMatch(/agrees\ncleaned up: [^\n]+\nended with 0$/)
+    terminal.close()
+  })
+
+  it.skipIf(!hasTmux)('gives the screen back at Ctrl-C', async () => {
+    await put(policy({ algorithm: 'sliding_window' }))
+    const terminal = Terminal.open('load --rps 20 --duration 60s /api/data', shared.env, 200, 50)
+    await terminal.shows(/admitted +[1-9]/)
+    terminal.keys('C-c')
+    const screen = await terminal.shows('ended with 130')
+    expect(screen).toMatch(/^before\n(\^C)?GET /)
+    expect(screen).toMatch(/interrupted after \d+\.\d s\n/)
+    terminal.close()
   })
 })

@@ -17,7 +17,7 @@ export interface Refused {
   blocked: boolean
 }
 
-export const PERCENTILES = [50, 90, 95, 99, 99.9] as const
+const KEPT_REFUSED = 20
 
 const histogram = () =>
   build({
@@ -28,6 +28,41 @@ const histogram = () =>
   })
 
 const micros = (ms: number) => Math.min(120_000_000, Math.max(0, Math.round(ms * 1000)))
+
+const LATENCIES = { p50: 50, p90: 90, p95: 95, p99: 99, 'p99.9': 99.9 } as const
+
+/** What a run has seen so far, as plain data: it crosses from the thread that sends to the one that draws. */
+export interface Snapshot
+  extends Readonly<
+    Record<
+      | 'offered'
+      | 'sent'
+      | 'heldBack'
+      | 'dropped'
+      | 'late'
+      | 'answered'
+      | 'admitted'
+      | 'limited'
+      | 'blocked'
+      | 'denied'
+      | 'degraded'
+      | 'counted'
+      | 'inFlight'
+      | 'errorCount',
+      number
+    >
+  > {
+  /** ms since the first request was due. */
+  readonly elapsedMs: number
+  readonly statuses: Readonly<Record<string, number>>
+  readonly errors: Readonly<Record<string, number>>
+  /** The 20 that were refused most often. */
+  readonly refused: readonly Refused[]
+  /** Answers by EDGES. */
+  readonly bars: readonly number[]
+  readonly latencyMs: Readonly<Record<keyof typeof LATENCIES | 'mean' | 'max', number>>
+  readonly sendLagMs: Readonly<Record<'p50' | 'p99' | 'max', number>>
+}
 
 /** What a run has seen so far. Times are ms after its start. */
 export class Measurements {
@@ -102,27 +137,31 @@ export class Measurements {
     return sum
   }
 
-  get refusals(): number {
-    return this.limited + this.blocked + this.denied + this.degraded
-  }
-
   latencyMs(percentile: number): number {
-    return this.latencies.getValueAtPercentile(percentile) / 1000
-  }
-
-  get meanMs(): number {
-    return this.answered === 0 ? 0 : this.latencies.mean / 1000
-  }
-
-  get maxMs(): number {
-    return this.highestLatency
+    return this.answered === 0 ? 0 : this.latencies.getValueAtPercentile(percentile) / 1000
   }
 
   lagMs(percentile: number): number {
-    return this.lags.getValueAtPercentile(percentile) / 1000
+    return this.sent === 0 ? 0 : this.lags.getValueAtPercentile(percentile) / 1000
   }
 
-  get maxLagMs(): number {
-    return this.highestLag
+  snapshot(elapsedMs: number): Snapshot {
+    const { offered, sent, heldBack, dropped, late, answered, counted, inFlight, errorCount } = this
+    const { admitted, limited, blocked, denied, degraded } = this
+    const percentiles = Object.entries(LATENCIES).map(([name, percentile]) => [name, this.latencyMs(percentile)])
+    return {
+      ...{ offered, sent, heldBack, dropped, late, answered, counted, inFlight, errorCount, elapsedMs },
+      ...{ admitted, limited, blocked, denied, degraded },
+      statuses: Object.fromEntries(this.statuses),
+      errors: Object.fromEntries(this.errors),
+      refused: [...this.refused.values()].sort((a, b) => b.count - a.count).slice(0, KEPT_REFUSED),
+      bars: [...this.bars],
+      latencyMs: {
+        ...(Object.fromEntries(percentiles) as Record<keyof typeof LATENCIES, number>),
+        mean: answered === 0 ? 0 : this.latencies.mean / 1000,
+        max: this.highestLatency,
+      },
+      sendLagMs: { p50: this.lagMs(50), p99: this.lagMs(99), max: this.highestLag },
+    }
   }
 }

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { BlockList, isIP } from 'node:net'
 import { formatDuration, parseDuration } from '@api-bouncer/limiter/client'
 import { CommandError, EXIT } from '../context.ts'
-import { MAX_CLIENTS } from './clients.ts'
+import { attackersOf, MAX_CLIENTS } from './clients.ts'
 import { constant, ramps, type Schedule } from './schedule.ts'
 import { parseThreshold, type Threshold } from './threshold.ts'
 
@@ -57,7 +57,7 @@ export function parseOptions(where: string, raw: RawOptions): LoadOptions {
   const { schedule, pace } = paceOf(raw)
   const clients = integer('--clients', raw.clients ?? '1', 1, MAX_CLIENTS)
   const attackers = raw.attackers === undefined ? undefined : shareOf(raw.attackers)
-  if (attackers !== undefined && attackers > 0 && Math.round(attackers * clients) === 0) {
+  if (attackers !== undefined && attackers > 0 && attackersOf(clients, attackers) === 0) {
     throw usage(
       `--attackers: a share of ${raw.attackers} of ${clients === 1 ? '1 client' : `${clients} clients`} is nobody; raise --clients`,
     )

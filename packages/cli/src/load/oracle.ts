@@ -2,7 +2,7 @@ import type { ControlState } from '@api-bouncer/limiter/contracts'
 import { compileRules } from '@api-bouncer/limiter/rules'
 import { type Band, bandOfAnswered, type CompiledPolicy } from './band.ts'
 import { addressOf } from './clients.ts'
-import { ADMITTED, NEVER_SENT, type Trace, UNANSWERED } from './trace.ts'
+import { ADMITTED, NEVER_SENT, type TraceData, UNANSWERED } from './trace.ts'
 
 /** What is known of the limiter: its control state, and what its servers make of policies that name no algorithm. */
 export interface Known {
@@ -83,7 +83,7 @@ function withAlgorithm(policy: Policy, { algorithms }: Known): Policy {
  * Compares what was admitted with what had to be, client by client: every request took effect somewhere between when it was
  * sent and when its answer began, and before the run no client was known.
  */
-export function judge({ policy, listed }: Law, trace: Trace, clock: ClockOffset): Verdict {
+export function judge({ policy, listed }: Law, trace: TraceData, clock: ClockOffset): Verdict {
   // Only a counter whose windows stand at fixed times of day cares what time it is; to the others only differences matter.
   const { low, high } = policy?.algorithm.id === 'sliding_window_counter' ? clock : { low: 0, high: 0 }
   const fromOf = (i: number) => Math.floor((trace.sentAt[i] as number) + low - TOLERANCE_US)
@@ -121,7 +121,7 @@ export function judge({ policy, listed }: Law, trace: Trace, clock: ClockOffset)
 }
 
 /** Indices of what was sent, by client. */
-function byClient({ count, client, outcome }: Trace): Map<number, number[]> {
+function byClient({ count, client, outcome }: TraceData): Map<number, number[]> {
   const clients = new Map<number, number[]>()
   for (let i = 0; i < count; i++) {
     if (outcome[i] === NEVER_SENT) continue

@@ -2,19 +2,19 @@ import { writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import type { ControlPlane, Status } from '@api-bouncer/limiter/contracts'
 import { CommandError, type Context, EXIT } from '../context.ts'
-import { printJson, stylesOf } from '../output.ts'
+import { columnsOf, printJson, stylesOf } from '../output.ts'
 import { safeJson } from '../text.ts'
 import { type Cleaned, clean } from './cleaning.ts'
-import { addressOf, crowd, generator } from './clients.ts'
+import { addressOf } from './clients.ts'
 import { isLoopback, type LoadOptions } from './options.ts'
 import { type ClockOffset, judge, type Known, lawOf, type OracleReport } from './oracle.ts'
 import { lawText, type Report, reportOf, summary, titleOf } from './report.ts'
-import { type Run, start } from './run.ts'
+import { type Result, type Sender, send } from './sender.ts'
 
 /** Sends the traffic, checks what was admitted, cleans up, and says it all. */
 export async function rehearse(context: Context, options: LoadOptions): Promise<void> {
   const { stderr, stdout } = context
-  let run: Run | undefined
+  let sender: Sender | undefined
   let interrupted = false
   let finish = () => {}
   const finished = new Promise<void>(resolve => {
@@ -23,8 +23,8 @@ export async function rehearse(context: Context, options: LoadOptions): Promise<
   // Stops early, and still says what was seen and cleans up; the exit code is 130 then.
   const listening = context.onInterrupt(() => {
     interrupted = true
-    run?.stop()
-    return run ? finished : undefined
+    sender?.stop()
+    return sender ? finished : undefined
   })
   try {
     const door = await openDoor(context, options)
@@ -40,23 +40,24 @@ export async function rehearse(context: Context, options: LoadOptions): Promise<
     await reach(url)
     if (interrupted) return
 
-    const people = crowd(options.clients, options.attackers, generator(options.seed))
-    const { attackers } = people
-    const title = titleOf(url, options, attackers)
+    const title = titleOf(url, options)
     const startedAt = context.now()
-    run = start({ ...options, url, crowd: people })
-    const view = wantsView(context) ? await draw(context, run, title, options) : undefined
-    await run.done
-    await view?.()
+    const live = wantsView(context)
+    const { schedule, clients, attackers, seed, method, headers, body } = options
+    const who = { clients, attackers, seed }
+    const what = { url: url.href, method, headers, body }
+    sender = send({ stages: schedule.stages, ...who, ...what, tellEveryMs: live ? 250 : undefined })
+    const view = live ? await draw(context, sender, title, options) : undefined
+    const result = await sender.result.finally(view)
 
-    const oracle = await verdictOf(prepared, options, url, run)
-    const used = new Set(run.trace.client.subarray(0, run.trace.count))
+    const oracle = await verdictOf(prepared, options, url, result)
+    const used = new Set(result.trace.client.subarray(0, result.trace.count))
     const cleaned = await cleanUp(context, options, prepared, [...used].map(addressOf))
-    const report = reportOf({ url, options, run, attackers, startedAt, interrupted, oracle, cleaned })
+    const report = reportOf({ url, options, result, startedAt, interrupted, oracle, cleaned })
     if (options.out !== undefined) save(options.out, report)
     if (context.options.output === 'json') printJson(context, report)
     else if (context.options.output === 'ndjson') stdout.write(`${safeJson(report)}\n`)
-    else stdout.write(summary(report, title, stylesOf(context, stdout)))
+    else stdout.write(summary(report, title, stylesOf(context, stdout), columnsOf(stdout)))
     if (!interrupted) conclude(report, message => stderr.write(`bouncer: ${message}\n`))
   } finally {
     finish()
@@ -177,7 +178,12 @@ async function offsetOf(control: ControlPlane, client: string): Promise<ClockOff
   return { low: Math.min(low, high) * 1000, high: Math.max(low, high) * 1000 }
 }
 
-async function verdictOf(prepared: Prepared, options: LoadOptions, url: URL, run: Run): Promise<OracleReport> {
+async function verdictOf(
+  prepared: Prepared,
+  options: LoadOptions,
+  url: URL,
+  { seen, trace }: Result,
+): Promise<OracleReport> {
   const none = (reason: string): OracleReport => ({ verdict: 'none', reason })
   const { control, known, clocks, before } = prepared
   if (!control || !known || !clocks || !before) return none(prepared.none ?? 'unknown')
@@ -186,11 +192,10 @@ async function verdictOf(prepared: Prepared, options: LoadOptions, url: URL, run
     if (state.epoch !== known.state.epoch) {
       return none(`the policies were changed meanwhile (epoch ${known.state.epoch}, now ${state.epoch})`)
     }
-    const degraded = Math.max(after.degradedDecisions - before.degradedDecisions, run.seen.degraded)
+    const degraded = Math.max(after.degradedDecisions - before.degradedDecisions, seen.degraded)
     if (degraded > 0) return none(`the store gave no answer ${degraded} times, and the fail mode decided`)
     const ends = await offsetOf(control, addressOf(0))
     const clock = { low: Math.min(clocks.low, ends.low), high: Math.max(clocks.high, ends.high) }
-    const { trace } = run
     const [begin, end] = [(trace.sentAt[0] ?? trace.endedAt) + clock.low, trace.endedAt + clock.high]
     const law = lawOf(known, options.method, url.pathname, begin / 1000, end / 1000)
     if (!law) return none('a policy change went back by itself meanwhile')
@@ -252,18 +257,7 @@ function save(file: string, report: Report): void {
 const wantsView = ({ stdout, env, options }: Context) =>
   options.output === 'human' && stdout.isTTY === true && env.TERM !== 'dumb' && !env.CI
 
-async function draw(
-  context: Context,
-  run: Run,
-  title: string,
-  { schedule }: LoadOptions,
-): Promise<() => Promise<void>> {
+async function draw({ stdout, options }: Context, sender: Sender, title: readonly string[], { schedule }: LoadOptions) {
   const { drawLoad } = await import('../ui/load.tsx')
-  return drawLoad({
-    run,
-    title,
-    durationMs: schedule.durationMs,
-    stdout: context.stdout,
-    colour: context.options.color,
-  })
+  return drawLoad({ sender, title, durationMs: schedule.durationMs, stdout, colour: options.color })
 }

@@ -1,12 +1,12 @@
 import { formatDuration } from '@api-bouncer/limiter/client'
 import type { Styles } from '../output.ts'
-import { safe } from '../text.ts'
+import { safe, width } from '../text.ts'
 import type { Cleaned } from './cleaning.ts'
-import { addressOf } from './clients.ts'
+import { addressOf, attackersOf } from './clients.ts'
 import { LATE_MS } from './measurements.ts'
 import type { LoadOptions } from './options.ts'
 import type { OracleReport } from './oracle.ts'
-import type { Run } from './run.ts'
+import type { Result } from './sender.ts'
 
 /** The whole run as a document. Its fields stay; new ones may come. Latencies are from the planned start. */
 export interface Report {
@@ -41,8 +41,7 @@ export interface Report {
 export interface Facts {
   readonly url: URL
   readonly options: LoadOptions
-  readonly run: Run
-  readonly attackers: number
+  readonly result: Result
   readonly startedAt: number
   readonly interrupted: boolean
   readonly oracle: OracleReport
@@ -51,57 +50,33 @@ export interface Facts {
 
 const micro = (ms: number) => Math.round(ms * 1000) / 1000
 
-export function reportOf({ url, options, run, attackers, startedAt, interrupted, oracle, cleaned }: Facts): Report {
-  const { seen, endedAfter } = run
-  const durationMs = Math.round(endedAfter ?? run.elapsed())
-  const at = (percentile: number) => (seen.answered === 0 ? 0 : micro(seen.latencyMs(percentile)))
-  const lag = (percentile: number) => (seen.sent === 0 ? 0 : micro(seen.lagMs(percentile)))
+const rounded = <K extends string>(times: Readonly<Record<K, number>>): Record<K, number> =>
+  Object.fromEntries(Object.entries<number>(times).map(([name, ms]) => [name, micro(ms)])) as Record<K, number>
+
+export function reportOf({ url, options, result, startedAt, interrupted, oracle, cleaned }: Facts): Report {
+  const { seen, endedAfter } = result
+  const { offered, sent, late, heldBack, dropped, errors, statuses } = seen
+  const { admitted, limited, blocked, denied, degraded } = seen
+  const { method, pace, seed, clients, attackers } = options
   const report: Report = {
     v: 1,
-    method: options.method,
-    url: url.href,
-    pace: options.pace,
-    seed: options.seed,
-    clients: options.clients,
-    attackers,
+    ...{ method, url: url.href, pace, seed, clients, attackers: attackersOf(clients, attackers) },
     startedAt: new Date(startedAt).toISOString(),
-    durationMs,
+    durationMs: Math.round(endedAfter),
     interrupted,
-    offered: seen.offered,
-    sent: seen.sent,
-    rps: durationMs === 0 ? 0 : Math.round((seen.sent * 10_000) / durationMs) / 10,
-    late: seen.late,
-    heldBack: seen.heldBack,
-    dropped: seen.dropped,
-    errors: Object.fromEntries(seen.errors),
-    statuses: Object.fromEntries([...seen.statuses].sort(([a], [b]) => a - b)),
-    outcomes: {
-      admitted: seen.admitted,
-      limited: seen.limited,
-      blocked: seen.blocked,
-      denied: seen.denied,
-      degraded: seen.degraded,
-    },
-    latencyMs: {
-      p50: at(50),
-      p90: at(90),
-      p95: at(95),
-      p99: at(99),
-      'p99.9': at(99.9),
-      mean: micro(seen.meanMs),
-      max: micro(seen.maxMs),
-    },
-    sendLagMs: { p50: lag(50), p99: lag(99), max: micro(seen.maxLagMs) },
-    refused: [...seen.refused.values()]
-      .sort((a, b) => b.count - a.count)
-      .slice(0, 20)
-      .map(({ client, count, first, last, blocked }) => ({
-        client: addressOf(client),
-        count,
-        firstMs: Math.round(first),
-        lastMs: Math.round(last),
-        blocked,
-      })),
+    ...{ offered, sent },
+    rps: endedAfter === 0 ? 0 : Math.round((sent * 10_000) / endedAfter) / 10,
+    ...{ late, heldBack, dropped, errors, statuses },
+    outcomes: { admitted, limited, blocked, denied, degraded },
+    latencyMs: rounded(seen.latencyMs),
+    sendLagMs: rounded(seen.sendLagMs),
+    refused: seen.refused.map(({ client, count, first, last, blocked }) => ({
+      client: addressOf(client),
+      count,
+      firstMs: Math.round(first),
+      lastMs: Math.round(last),
+      blocked,
+    })),
     oracle,
     cleaned,
     thresholds: [],
@@ -112,14 +87,26 @@ export function reportOf({ url, options, run, attackers, startedAt, interrupted,
 
 const BAR = 40
 
-/** `GET http://127.0.0.1:8000/api/data   200 rps for 10s, 20 clients (198.18.0.1 to .20), open loop`. */
-export function titleOf(url: URL, options: LoadOptions, attackers: number): string {
-  const { method, pace, clients, seed } = options
-  const last = addressOf(clients - 1)
-  const to = last.replace(/^198\.18\.0(?=\.)/, '')
-  const who = clients === 1 ? `1 client (${addressOf(0)})` : `${clients} clients (${addressOf(0)} to ${to})`
-  const bad = attackers === 0 ? '' : `, ${attackers} of them ${attackers === 1 ? 'an attacker' : 'attackers'}`
-  return `${method} ${safe(url.href)}   ${pace}, ${who}${bad}, open loop${clients > 1 ? `, seed ${seed}` : ''}`
+/** `GET http://127.0.0.1:8000/api/data   200 rps for 10s, 20 clients (198.18.0.1 to .20), open loop`, in its parts. */
+export function titleOf(url: URL, { method, pace, clients, attackers, seed }: LoadOptions): string[] {
+  const last = addressOf(clients - 1).replace(/^198\.18\.0(?=\.)/, '')
+  const who = clients === 1 ? `1 client (${addressOf(0)})` : `${clients} clients (${addressOf(0)} to ${last})`
+  const bad = attackersOf(clients, attackers)
+  const some = bad === 0 ? [] : [`${bad} of them ${bad === 1 ? 'attacks' : 'attack'}`]
+  const order = clients > 1 ? [`seed ${seed}`] : []
+  return [`${method} ${safe(url.href)}`, `${pace}, ${who}, open loop`, ...some, ...order]
+}
+
+/** Parts on one line where they fit, else on as many as they need, the later ones indented. */
+export function flow(parts: readonly string[], columns = Number.POSITIVE_INFINITY, gap = '   '): string {
+  const lines: string[] = []
+  for (const part of parts) {
+    const last = lines.at(-1)
+    if (last !== undefined && width(last) + gap.length + width(part) <= columns)
+      lines.push(`${lines.pop()}${gap}${part}`)
+    else lines.push(lines.length === 0 ? part : `  ${part}`)
+  }
+  return lines.join('\n')
 }
 
 export const milliseconds = (ms: number): string =>
@@ -130,7 +117,7 @@ export const bar = (share: number, width: number): string =>
   share <= 0 ? '' : '█'.repeat(Math.max(1, Math.round(share * width)))
 
 /** The summary, as people read it. */
-export function summary(report: Report, title: string, styles: Styles): string {
+export function summary(report: Report, title: readonly string[], styles: Styles, columns?: number): string {
   const { bad, warn, good, dim } = styles
   const errors = Object.values(report.errors).reduce((sum, one) => sum + one, 0)
   const marked = (label: string, count: number, style = bad) => `${label} ${count > 0 ? style(String(count)) : count}`
@@ -148,24 +135,28 @@ export function summary(report: Report, title: string, styles: Styles): string {
   const latency =
     report.outcomes.admitted + report.outcomes.limited + report.outcomes.blocked === 0 && errors > 0
       ? 'nothing was answered'
-      : `latency from the planned start, ms   ${[
-          ms('p50', l.p50),
-          ms('p90', l.p90),
-          ms('p99', l.p99),
-          ms('p99.9', l['p99.9']),
-          ms('max', l.max),
-        ].join('   ')}`
+      : flow(
+          [
+            'latency from the planned start, ms',
+            ms('p50', l.p50),
+            ms('p90', l.p90),
+            ms('p99', l.p99),
+            ms('p99.9', l['p99.9']),
+            ms('max', l.max),
+          ],
+          columns,
+        )
   const missed = report.thresholds.filter(one => one.missed)
   return [
-    title,
+    flow(title, columns),
     ...(report.interrupted ? [warn(`interrupted after ${(report.durationMs / 1000).toFixed(1)} s`)] : []),
     '',
-    numbers.join('   '),
+    flow(numbers, columns),
     ...statusLines(report, styles),
     ...Object.entries(report.errors).map(([code, count]) => bad(`${safe(code)}  ${count}`)),
     latency,
     ...(report.heldBack > 0 ? [dim('held back: well-behaved clients waited as long as Retry-After asked')] : []),
-    ...oracleLines(report, styles),
+    ...oracleLines(report, styles, columns),
     ...cleanedLine(report).map(dim),
     ...(report.thresholds.length === 0
       ? []
@@ -201,18 +192,20 @@ const between = (least: number, most: number) => (least === most ? String(least)
 
 const SHOWN = 5
 
-function oracleLines({ oracle, outcomes, sent }: Report, { good, bad, warn }: Styles): string[] {
+function oracleLines({ oracle, outcomes, sent }: Report, { good, bad, warn }: Styles, columns?: number): string[] {
   if (oracle.verdict === 'none') return [`oracle: ${warn('no verdict')}: ${safe(oracle.reason)}`]
   const { law, least, most, admitted, wrong, verdict } = oracle
-  const line = `oracle: ${safe(law)}; ${between(least, most)} had to be admitted, ${admitted} ${admitted === 1 ? 'was' : 'were'}`
-  if (verdict === 'agrees') return [`${line}   ${good('agrees')}`]
-  const width = Math.max(...wrong.map(({ client }) => client.length))
+  const what = `${between(least, most)} had to be admitted, ${admitted} ${admitted === 1 ? 'was' : 'were'}`
+  const agrees = verdict === 'agrees'
+  const said = flow([`oracle: ${safe(law)};`, `${what}   ${agrees ? good('agrees') : bad('DISAGREES')}`], columns, ' ')
+  if (agrees) return [said]
+  const longest = Math.max(...wrong.map(({ client }) => client.length))
   return [
-    `${line}   ${bad('DISAGREES')}`,
+    said,
     ...wrong.slice(0, SHOWN).map(one => {
       const off = one.admitted > one.most ? one.admitted - one.most : one.least - one.admitted
       const what = `${off} too ${one.admitted > one.most ? 'many' : 'few'}`
-      return `  ${one.client.padEnd(width)}  sent ${one.sent}   had to be ${between(one.least, one.most)}   admitted ${one.admitted}   ${bad(what)}`
+      return `  ${one.client.padEnd(longest)}  sent ${one.sent}   had to be ${between(one.least, one.most)}   admitted ${one.admitted}   ${bad(what)}`
     }),
     ...(wrong.length > SHOWN ? [`  and ${wrong.length - SHOWN} more clients`] : []),
     outcomes.admitted === sent

@@ -12,10 +12,11 @@ export const MAX_IN_FLIGHT = 1000
 /** An answer may take so long, ms. */
 export const ANSWER_MS = 10_000
 
-/** Nearer than this to what is due next, ms, the loop turns without sleeping: a timer is a millisecond late as a rule. */
-const SPIN_MS = 1.2
-/** Where less lies between two, a millisecond's requests go out together: to turn all the time would rob the server. */
-const SPIN_GAP_MS = 1
+/** Nearer than this to what is due next, ms, the loop takes naps: a timer is a millisecond late as a rule. */
+const NAP_BEFORE_MS = 1.2
+/** A nap, ms: the thread sleeps, answers wait for so long; turning without sleep would rob the server of a processor. */
+const NAP_MS = 0.1
+const pillow = new Int32Array(new SharedArrayBuffer(4))
 
 /** Of a refusal so much is read, bytes: enough for its type. */
 const KEPT_BODY = 2048
@@ -163,11 +164,13 @@ export function start({ schedule, crowd, url, method, headers, body }: Traffic):
         if (++next === count || stopped) return
       }
       const untilDue = schedule.at(next) - elapsed()
-      const gap = next === 0 ? SPIN_MS : schedule.at(next) - schedule.at(next - 1)
       await new Promise<void>(resolve => {
         wake = resolve
-        if (untilDue > SPIN_MS || gap < SPIN_GAP_MS) setTimeout(resolve, Math.max(1, Math.floor(untilDue - 1)))
-        else setImmediate(resolve)
+        if (untilDue > NAP_BEFORE_MS) setTimeout(resolve, Math.max(1, Math.floor(untilDue - 1)))
+        else {
+          Atomics.wait(pillow, 0, 0, Math.min(NAP_MS, untilDue))
+          setImmediate(resolve)
+        }
       })
     }
   }

@@ -62,9 +62,9 @@ describe('stages', () => {
   })
 
   it('have request k due exactly when the integral of the rate reaches k', () => {
-    const stage = fc.record({ rps: fc.integer({ min: 0, max: 500 }), durationMs: fc.integer({ min: 1, max: 5000 }) })
+    const stage = fc.record({ rps: fc.integer({ min: 0, max: 200 }), durationMs: fc.integer({ min: 1, max: 3000 }) })
     fc.assert(
-      fc.property(fc.array(stage, { minLength: 1, maxLength: 5 }), fc.integer({ min: 0, max: 500 }), (targets, rps) => {
+      fc.property(fc.array(stage, { minLength: 1, maxLength: 4 }), fc.integer({ min: 0, max: 500 }), (targets, rps) => {
         const schedule = ramps(targets, rps)
         const all = times(schedule)
         expect(Math.abs(schedule.count - integral(schedule, schedule.durationMs))).toBeLessThanOrEqual(1)
@@ -74,7 +74,7 @@ describe('stages', () => {
           expect(Math.abs(integral(schedule, time) - i)).toBeLessThan(1e-4)
         })
       }),
-      { numRuns: 100 },
+      { numRuns: 60 },
     )
   })
 })

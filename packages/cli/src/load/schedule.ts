@@ -44,7 +44,8 @@ interface Piece extends Stage {
 /** Far below a request, far above the rounding of doubles: 0.1 rps for 10 s are one request, not two. */
 const SLACK = 1e-9
 
-function schedule(stages: readonly Stage[]): Schedule {
+/** The schedule of these stages, one after the other. */
+export function schedule(stages: readonly Stage[]): Schedule {
   let startMs = 0
   let before = 0
   const pieces = stages.map((stage): Piece => {

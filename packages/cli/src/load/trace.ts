@@ -16,6 +16,9 @@ export type Outcome =
   | typeof DENIED
   | typeof DEGRADED
 
+/** The columns alone, as they cross from one thread to another. */
+export type TraceData = Pick<Trace, 'count' | 'endedAt' | 'client' | 'sentAt' | 'answeredAt' | 'outcome'>
+
 /** Every planned request of a run, in columns: a million of them are 21 MB. Times are µs since the epoch by our clock. */
 export class Trace {
   count = 0
