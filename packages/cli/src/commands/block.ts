@@ -27,19 +27,19 @@ export const command: CommandRoom = {
         if (clients.length === 0) throw new CommandError(EXIT.usage, 'block whom? stdin named nobody')
         refuseSlips(clients)
         const control = await of.control()
-        const made = await each(of, clients, client =>
+        const { done: made, end } = await each(of, clients, client =>
           options.dryRun
             ? rehearsal(control, client, options, of.actor.by, of.now())
             : blocked(control, client, options, of.actor),
         )
         if (of.options.output !== 'human') {
-          return printRows(
+          printRows(
             of,
             made.map(({ block }) => (options.dryRun ? { ...block, dryRun: true } : block)),
             columnsOf(of.now()),
           )
-        }
-        for (const one of made) of.stdout.write(blockedText(one, of.now(), options.dryRun))
+        } else for (const one of made) of.stdout.write(blockedText(one, of.now(), options.dryRun))
+        end()
       })
   },
 }

@@ -33,11 +33,12 @@ export const command: CommandRoom = {
         const control = await of.control()
         const clients = await clientsOf(of, control, words, options)
         if (clients.length === 0) return printRows(of, [], columnsOf, {})
-        const done = await each(of, clients, client =>
+        const { done, end } = await each(of, clients, client =>
           options.dryRun ? rehearsal(control, client, options) : lift(control, client, options, of.actor),
         )
-        if (of.options.output !== 'human') return printRows(of, done, columnsOf)
-        of.stdout.write(doneText(done, of.now()))
+        if (of.options.output !== 'human') printRows(of, done, columnsOf)
+        else of.stdout.write(doneText(done, of.now()))
+        end()
       })
   },
 }
