@@ -95,13 +95,19 @@ export const thousands = (value: number) => `${Math.round(value / 1000).toLocale
 export const whole = (value: number) => Math.round(value).toLocaleString('en')
 
 /** A goal of the kind "at most" or "at least" so much. */
-export function goalOf(what: string, kind: 'at most' | 'at least', bound: number, values: readonly number[]): Goal {
+export function goalOf(
+  what: string,
+  kind: 'at most' | 'at least',
+  bound: number,
+  values: readonly number[],
+  unit = '×',
+): Goal {
   const measured = median(values)
   const [low, high] = confidence(values)
   return {
     what,
-    goal: `${kind} ${bound}×`,
-    measured: `${spread(values, fixed(2))}×`,
+    goal: `${kind} ${bound}${unit}`,
+    measured: `${spread(values, fixed(2))}${unit}`,
     met: kind === 'at most' ? measured <= bound : measured >= bound,
     unsure: low < bound && bound < high,
   }

@@ -1,16 +1,16 @@
 import { Client } from 'undici'
 
-/** Keep-alive connections to one server, each from a loopback address of its own where the system allows it. */
+/** Keep-alive connections to one server, from so many loopback addresses where the system allows it; by default each from its own. */
 export class Load {
   private readonly clients: readonly Client[]
 
-  constructor(port: number, connections: number) {
+  constructor(port: number, connections: number, addresses = connections) {
     this.clients = Array.from(
       { length: connections },
       (_, i) =>
         new Client(`http://127.0.0.1:${port}`, {
           pipelining: 1,
-          connect: process.platform === 'linux' ? { localAddress: `127.0.1.${i + 1}` } : {},
+          connect: process.platform === 'linux' ? { localAddress: `127.0.1.${(i % addresses) + 1}` } : {},
         }),
     )
   }

@@ -13,12 +13,13 @@ import {
   whole,
 } from '../harness.ts'
 import { Load } from '../load.ts'
+import type { BenchRedis } from '../redis.ts'
 import type { Args, Calls, Contender } from '../workers/http-embedded.ts'
 
-const CONNECTIONS = 32
-const PATH = '/api/data'
-const HIGH = 100_000
-const BARE = 'bare Express'
+export const CONNECTIONS = 32
+export const PATH = '/api/data'
+export const HIGH = 100_000
+export const BARE = 'bare Express'
 
 /** Server CPU of one slice of load. */
 interface Slice {
@@ -27,14 +28,21 @@ interface Slice {
   readonly perSecond: number
 }
 
-interface Served {
+export interface Served {
   readonly worker: Worker<Calls>
   readonly load: Load
 }
 
-async function serve(args: Args): Promise<Served> {
+export async function serve(args: Args, addresses = CONNECTIONS): Promise<Served> {
   const worker = await Worker.start<Calls>('http-embedded', args)
-  return { worker, load: new Load(await worker.call('port'), CONNECTIONS) }
+  return { worker, load: new Load(await worker.call('port'), CONNECTIONS, addresses) }
+}
+
+export async function close({ worker, load }: Served): Promise<void> {
+  const degraded = await worker.call('degraded')
+  await load.close()
+  await worker.stop()
+  if (degraded > 0) throw new Error(`${degraded} requests were answered without the store`)
 }
 
 async function slice({ worker, load }: Served, count: number, status: number): Promise<Slice> {
@@ -45,14 +53,25 @@ async function slice({ worker, load }: Served, count: number, status: number): P
   return { cpu, perSecond: count / seconds }
 }
 
-type Limited = readonly (readonly [Contender, number, number])[]
+/** Contenders, each with its limit and the status that it answers. */
+export type Limited = readonly (readonly [Contender, number, number])[]
 
 /** Some rounds on servers of their own: processes differ from each other for as long as they live. */
-async function generation(limited: Limited, rounds: number, count: number): Promise<Record<Contender, Slice[]>> {
+async function generation(
+  limited: Limited,
+  rounds: number,
+  count: number,
+  redis: BenchRedis | undefined,
+): Promise<Record<Contender, Slice[]>> {
+  await redis?.flush()
   const servers = new Map<Contender, Served & { status: number }>()
   try {
     for (const [contender, limit, status] of limited) {
-      const served = await serve({ contender, limit })
+      const served = await serve({
+        contender,
+        limit,
+        ...(redis && { redis: redis.where as { host: string; port: number } }),
+      })
       servers.set(contender, { ...served, status })
       // Warm, and with a low limit over it (ours: blocked) before anything is measured.
       await served.load.send(PATH, count * 3)
@@ -62,23 +81,21 @@ async function generation(limited: Limited, rounds: number, count: number): Prom
       return slice(served, count, served.status)
     })
   } finally {
-    for (const { worker, load } of servers.values()) {
-      await load.close()
-      await worker.stop()
-    }
+    for (const served of servers.values()) await close(served)
   }
 }
 
 /** The same load on every contender in turn, round after round, on fresh servers every few rounds. */
-async function compare(
+export async function compare(
   title: string,
   limited: Limited,
   { quick, log }: Context,
+  redis?: BenchRedis,
 ): Promise<{ table: Table; ratio: (contender: Contender) => number[] }> {
   const names = limited.map(([contender]) => contender)
   const slices = new Map<Contender, Slice[]>(names.map(name => [name, []]))
   for (let i = 0; i < (quick ? 2 : 5); i++) {
-    const more = await generation(limited, quick ? 3 : 5, quick ? 800 : 2500)
+    const more = await generation(limited, quick ? 3 : 5, quick ? 800 : 2500, redis)
     for (const name of names) slices.get(name)?.push(...more[name])
   }
   const of = (contender: Contender) => slices.get(contender) as Slice[]

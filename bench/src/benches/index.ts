@@ -1,7 +1,10 @@
 import type { Bench } from '../harness.ts'
 import { embedded } from './embedded.ts'
 import { httpEmbedded } from './http-embedded.ts'
+import { httpRedis } from './http-redis.ts'
 import { memoryEmbedded } from './memory-embedded.ts'
+import { memoryRedis } from './memory-redis.ts'
+import { redis } from './redis.ts'
 
 /** All benches, in the order of the report. */
-export const benches: readonly Bench[] = [embedded, httpEmbedded, memoryEmbedded]
+export const benches: readonly Bench[] = [embedded, httpEmbedded, memoryEmbedded, redis, httpRedis, memoryRedis]

@@ -3,7 +3,7 @@ import { createBouncer } from '@api-bouncer/limiter'
 import express from 'express'
 import { MemoryStore, rateLimit } from 'express-rate-limit'
 import { type Cost, costOf, inFlight, random } from '../harness.ts'
-import { address, loadInside, withLimit } from '../ours.ts'
+import { address, loadInside, storePolicy, withLimit } from '../ours.ts'
 
 const { RateLimiterMemory } = createRequire(import.meta.url)(
   'rate-limiter-flexible',
@@ -33,12 +33,12 @@ export interface Calls {
   run(count: number): Promise<Cost>
 }
 
-const ROUTE = '/api/data'
+export const ROUTE = '/api/data'
 
 const app = express()
 
 /** As much of a request and a response as a limiter looks at; `ip` is Express's own. */
-const requestOf = (ip: string) =>
+export const requestOf = (ip: string) =>
   Object.assign(Object.create(app.request) as express.Request, {
     method: 'GET',
     url: ROUTE,
@@ -89,13 +89,9 @@ async function checkOf(contender: Contender, ips: readonly string[], limit: numb
       return k => bouncer.check({ peer: request(k), method: 'GET', path: ROUTE })
     }
     case 'our store': {
-      const { MemoryStore, compilePolicy, compilePenalty } = await loadInside()
-      const policy = compilePolicy(
-        { id: 'default', match: ['*'], limits: [{ limit, window: '1m' }], cost: 1, mode: 'enforce' },
-        compilePenalty({ threshold: 5, window: '5m', block: ['15m'], memory: '1d' }),
-        { algorithm: 'sliding_window', failMode: 'open' },
-      )
-      const store = new MemoryStore()
+      const inside = await loadInside()
+      const policy = storePolicy(inside, limit)
+      const store = new inside.MemoryStore()
       const route = `GET ${ROUTE}`
       return k => store.check({ client: ips[k] as string, policy, cost: 1, route, penalise: true })
     }
@@ -130,7 +126,7 @@ interface Response {
 
 /** The middleware of rate-limiter-flexible's own documentation, with the headers that its wiki recommends. */
 export const flexible = (
-  limiter: InstanceType<typeof RateLimiterMemory>,
+  limiter: Pick<InstanceType<typeof RateLimiterMemory>, 'consume'>,
   limit: number,
   { ip }: { ip?: string | undefined },
   res: Response,

@@ -2,13 +2,15 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { createRequire } from 'node:module'
 import type { AddressInfo } from 'node:net'
-import { createBouncer } from '@api-bouncer/limiter'
+import { type Bouncer, createBouncer } from '@api-bouncer/limiter'
 import express, { type RequestHandler } from 'express'
 import { rateLimit } from 'express-rate-limit'
-import { withLimit } from '../ours.ts'
+import { Redis } from 'ioredis'
+import { RedisStore } from 'rate-limit-redis'
+import { answering, redisOf, withLimit } from '../ours.ts'
 import { flexible } from './embedded.ts'
 
-const { RateLimiterMemory } = createRequire(import.meta.url)(
+const { RateLimiterMemory, RateLimiterRedis } = createRequire(import.meta.url)(
   'rate-limiter-flexible',
 ) as typeof import('rate-limiter-flexible')
 
@@ -18,34 +20,52 @@ export interface Args {
   readonly contender: Contender
   /** Units an hour and client: no window ends while it is measured. */
   readonly limit: number
+  /** Counts are kept there; without it, in the process. */
+  readonly redis?: { readonly host: string; readonly port: number }
 }
 
 export interface Calls {
   port(): number
+  /** Requests that ours answered without its store. */
+  degraded(): number
 }
 
-function limiterOf(contender: Contender, limit: number): RequestHandler | undefined {
+async function limiterOf({ contender, limit, redis }: Args): Promise<{ use?: RequestHandler; bouncer?: Bouncer }> {
   switch (contender) {
     case 'bare Express':
-      return undefined
-    case 'ours':
-      return createBouncer(withLimit(limit, '1h')).express()
-    case 'express-rate-limit':
-      return rateLimit({ limit, windowMs: 3_600_000, standardHeaders: 'draft-8', legacyHeaders: true })
+      return {}
+    case 'ours': {
+      const bouncer = createBouncer({ ...withLimit(limit, '1h'), ...(redis && { redis: redisOf(redis) }) })
+      await answering(bouncer)
+      return { use: bouncer.express(), bouncer }
+    }
+    case 'express-rate-limit': {
+      const connection = redis && new Redis(redis)
+      const store =
+        connection &&
+        new RedisStore({ sendCommand: (command, ...args) => connection.call(command, ...args) as Promise<never> })
+      const windowMs = 3_600_000
+      return {
+        use: rateLimit({ limit, windowMs, standardHeaders: 'draft-8', legacyHeaders: true, ...(store && { store }) }),
+      }
+    }
     case 'rate-limiter-flexible': {
-      const limiter = new RateLimiterMemory({ points: limit, duration: 3600 })
-      return (req, res, next) => void flexible(limiter, limit, req, res, next)
+      const counted = { points: limit, duration: 3600 }
+      const limiter = redis
+        ? new RateLimiterRedis({ ...counted, storeClient: new Redis(redis) })
+        : new RateLimiterMemory(counted)
+      return { use: (req, res, next) => void flexible(limiter, limit, req, res, next) }
     }
   }
 }
 
 /** An Express application with one route and, in front of it, one limiter or none. */
-export default async function start({ contender, limit }: Args): Promise<Calls> {
+export default async function start(args: Args): Promise<Calls> {
   const app = express()
-  const limiter = limiterOf(contender, limit)
-  if (limiter) app.use(limiter)
+  const { use, bouncer } = await limiterOf(args)
+  if (use) app.use(use)
   app.get('/api/data', (_req, res) => void res.json({ items: [1, 2, 3], total: 3 }))
   const server = createServer(app).listen(0, '127.0.0.1')
   await once(server, 'listening')
-  return { port: () => (server.address() as AddressInfo).port }
+  return { port: () => (server.address() as AddressInfo).port, degraded: () => bouncer?.totals().degraded ?? 0 }
 }

@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module'
 import { createBouncer } from '@api-bouncer/limiter'
 import { MemoryStore as ExpressMemoryStore } from 'express-rate-limit'
-import { address, loadInside, withLimit } from '../ours.ts'
+import { address, loadInside, storePolicy, withLimit } from '../ours.ts'
 
 const { RateLimiterMemory } = createRequire(import.meta.url)(
   'rate-limiter-flexible',
@@ -35,13 +35,9 @@ async function limiterOf(contender: string): Promise<(client: string) => unknown
     return client =>
       bouncer.check({ peer: { headers: {}, socket: { remoteAddress: client } } as never, method: 'GET', path: '/' })
   }
-  const { MemoryStore, compilePolicy, compilePenalty } = await loadInside()
-  const policy = compilePolicy(
-    { id: 'default', match: ['*'], limits: [{ limit: LIMIT, window: '1m' }], cost: 1, mode: 'enforce' },
-    compilePenalty({ threshold: 5, window: '5m', block: ['15m'], memory: '1d' }),
-    { algorithm: contender, failMode: 'open' },
-  )
-  const store = new MemoryStore()
+  const inside = await loadInside()
+  const policy = storePolicy(inside, LIMIT, contender)
+  const store = new inside.MemoryStore()
   return client => store.check({ client, policy, cost: 1, route: 'GET /', penalise: true })
 }
 
