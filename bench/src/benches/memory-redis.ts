@@ -96,7 +96,7 @@ async function run({ seed, log }: Context): Promise<Section> {
       ],
       goals,
       notes: [
-        '`MEMORY USAGE key SAMPLES 0` of every key that the client leaves, under the names that are really used; Redis counts the value, the name and its entry in the table of keys, not the entry that every key with an expiry has besides, ours and the peers'. No rounds: the figures are the same every time.',
+        '`MEMORY USAGE key SAMPLES 0` of every key that the client leaves, under the names that are really used; Redis counts the value, the name and its entry in the table of keys, not the entry that every key with an expiry has besides. No rounds: the figures are the same every time.',
         'sliding_window is exact: it keeps the time of every request in the window. The peers keep a counter of a fixed window, as our fixed_window does.',
       ],
     }
