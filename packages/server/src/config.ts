@@ -1,4 +1,3 @@
-import { homedir } from 'node:os'
 import { resolve } from 'node:path'
 import {
   ALGORITHMS,
@@ -10,6 +9,7 @@ import {
   penaltySchema,
   settingsSchema,
 } from '@api-bouncer/limiter'
+import { stateDirOf } from '@api-bouncer/limiter/token-file'
 import { z } from 'zod'
 import { isLoopback } from './net.ts'
 import { REDIS_EXAMPLES, redisOf, redisVariables } from './redis-settings.ts'
@@ -128,7 +128,7 @@ export function readConfig(variables: Readonly<Record<string, string | undefined
     penalty: Object.keys(penalty).length > 0 ? penalty : undefined,
     policiesFile: env.POLICIES_FILE === undefined ? undefined : resolve(env.POLICIES_FILE),
     logLevel: env.LOG_LEVEL,
-    stateDir: resolve(env.XDG_STATE_HOME ?? resolve(homedir(), '.local/state'), 'api-bouncer'),
+    stateDir: stateDirOf(env),
   }
 }
 

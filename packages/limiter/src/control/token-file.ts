@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path'
 
 /** Where a control plane whose owner has set no token keeps its random one, and where the command line finds it. */
 export const stateDirOf = (env: { readonly XDG_STATE_HOME?: string | undefined }): string =>
-  resolve(env.XDG_STATE_HOME ?? resolve(homedir(), '.local/state'), 'api-bouncer')
+  resolve(env.XDG_STATE_HOME || resolve(homedir(), '.local/state'), 'api-bouncer')
 
 export const tokenFileOf = (stateDir: string, adminPort: number): string => join(stateDir, `admin-token-${adminPort}`)
 

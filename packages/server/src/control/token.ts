@@ -1,27 +1,16 @@
 import { randomBytes } from 'node:crypto'
-import {
-  closeSync,
-  constants,
-  existsSync,
-  fstatSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  writeFileSync,
-} from 'node:fs'
-import { dirname, join } from 'node:path'
+import { existsSync, mkdirSync, renameSync, writeFileSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { readKeptToken, tokenFileOf } from '@api-bouncer/limiter/token-file'
 import { ConfigError } from '../setting.ts'
-
-const TOKEN = /^[\w-]{43}$/
 
 /**
  * The random token of a control plane whose owner has set none, kept readable by its user alone. A restart uses the same
  * one again, so that what read it before goes on working; a file that others could have read or written is replaced.
  */
 export function keepToken(stateDir: string, adminPort: number): { token: string; file: string } {
-  const file = join(stateDir, `admin-token-${adminPort}`)
-  const kept = readKept(file)
+  const file = tokenFileOf(stateDir, adminPort)
+  const kept = readKeptToken(file)
   if (kept !== undefined) return { token: kept, file }
   const token = randomBytes(32).toString('base64url')
   const fresh = `${file}.${process.pid}`
@@ -46,20 +35,5 @@ function makeFolder(path: string): void {
   } catch (error) {
     // Another server that starts just now may have been quicker.
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
-  }
-}
-
-function readKept(file: string): string | undefined {
-  let fd: number | undefined
-  try {
-    fd = openSync(file, constants.O_RDONLY | constants.O_NOFOLLOW)
-    const { mode, uid } = fstatSync(fd)
-    if ((mode & 0o077) !== 0 || uid !== process.getuid?.()) return undefined
-    const token = readFileSync(fd, 'utf8').trim()
-    return TOKEN.test(token) ? token : undefined
-  } catch {
-    return undefined
-  } finally {
-    if (fd !== undefined) closeSync(fd)
   }
 }
