@@ -8,7 +8,7 @@ interface Row {
   readonly reason: string
 }
 const COLUMNS: Column<Row>[] = [
-  { name: 'client', value: ({ client }) => client, cut: 1 },
+  { name: 'client', value: ({ client }) => client },
   { name: 'used', csv: 'units_used', value: ({ used }) => used, text: ({ used }) => `${used} units`, align: 'right' },
   { name: 'id', value: ({ client }) => client.length, csvOnly: true },
   { name: 'reason', value: ({ reason }) => reason, cut: 2 },
@@ -30,8 +30,9 @@ describe('a table', () => {
     )
   })
 
-  it('cuts the least important column first, and never wraps', () => {
+  it('cuts the least important column, leaves it out where nothing legible remains, and never wraps', () => {
     expect(table(ROWS, COLUMNS, undefined, 40).split('\n')[1]).toBe('1.2.3.4              5 units  scraping,…')
+    expect(table(ROWS, COLUMNS, undefined, 32).split('\n')[0]).toBe('CLIENT                  USED')
     for (const fit of [60, 40, 30, 24]) {
       for (const line of table(ROWS, COLUMNS, undefined, fit).split('\n')) expect(width(line)).toBeLessThanOrEqual(fit)
     }

@@ -14,7 +14,7 @@ export interface Column<Row> {
   readonly align?: 'right'
   /** Colours the finished cell. */
   readonly style?: (row: Row, styles: Styles) => (text: string) => string
-  /** On a narrow terminal the column with the greatest number is cut first; absent: never. */
+  /** On a narrow terminal the column with the greatest number is cut first, and left out when nothing legible remains. */
   readonly cut?: number
   /** Only in CSV. */
   readonly csvOnly?: boolean
@@ -108,19 +108,24 @@ export const columnsOf = (stream: { isTTY?: boolean | undefined; columns?: numbe
   stream.isTTY ? stream.columns : undefined
 
 const GAP = '  '
+/** What is narrower says nothing; then the column is left out. */
+const LEGIBLE = 8
 const NARROWEST = 4
 
-/** Aligned columns, no lines drawn. On a terminal of `fit` columns the least important cells are cut, and nothing wraps. */
+/** Aligned columns, no lines drawn. On a terminal of `fit` columns the least important are cut, then left out, and nothing wraps. */
 export function table<Row>(
   rows: readonly Row[],
   allColumns: readonly Column<Row>[],
   styles: Styles = PLAIN,
   fit?: number,
 ): string {
-  const columns = allColumns.filter(({ csvOnly }) => !csvOnly)
-  const cells = rows.map(row => columns.map(column => safe(textOf(column, row))))
-  const widths = columns.map(({ name }, i) => Math.max(name.length, ...cells.map(line => width(line[i] as string))))
-  if (fit !== undefined) narrow(widths, columns, fit)
+  const given = allColumns.filter(({ csvOnly }) => !csvOnly)
+  const texts = rows.map(row => given.map(column => safe(textOf(column, row))))
+  const natural = given.map(({ name }, i) => Math.max(name.length, ...texts.map(line => width(line[i] as string))))
+  const fitting = fit === undefined ? natural : narrowed(natural, given, fit)
+  const shown = given.map((_, i) => i).filter(i => fitting[i] !== 0)
+  const only = <T>(all: readonly T[]): T[] => shown.map(i => all[i] as T)
+  const [columns, widths, cells] = [only(given), only(fitting), texts.map(only)]
   const line = (texts: readonly string[], style: (i: number) => Style) => {
     const last = texts.length - 1
     const fitted = texts.map((text, i) => {
@@ -146,19 +151,24 @@ function textOf<Row>({ text, value }: Column<Row>, row: Row): string {
   return plain === undefined || plain === null ? '' : String(plain)
 }
 
-function narrow(widths: number[], columns: readonly { cut?: number }[], fit: number): void {
-  const total = () => widths.reduce((sum, one) => sum + one, (widths.length - 1) * GAP.length)
+/** The widths that fit: the least important column is cut, or left out (0) where too little of it would be left. */
+function narrowed(natural: readonly number[], columns: readonly { cut?: number }[], fit: number): number[] {
+  const widths = [...natural]
+  const total = () => widths.reduce((sum, one) => sum + (one === 0 ? 0 : one + GAP.length), -GAP.length)
   const order = columns
     .map(({ cut }, i) => ({ cut, i }))
     .filter(({ cut }) => cut !== undefined)
     .sort((a, b) => (b.cut as number) - (a.cut as number))
   for (const { i } of order) {
     const over = total() - fit
-    if (over <= 0) return
-    widths[i] = Math.max(Math.min(NARROWEST, widths[i] as number), (widths[i] as number) - over)
+    if (over <= 0) return widths
+    const left = (widths[i] as number) - over
+    widths[i] = left >= LEGIBLE ? left : 0
   }
   // Nothing more may be cut by rights; then the widest give way, rather than a line that wraps.
   while (total() > fit && Math.max(...widths) > NARROWEST) {
-    widths[widths.indexOf(Math.max(...widths))]!--
+    const widest = widths.indexOf(Math.max(...widths))
+    widths[widest] = (widths[widest] as number) - 1
   }
+  return widths
 }

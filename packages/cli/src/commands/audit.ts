@@ -86,7 +86,7 @@ const columnsOf = (now: number): Column<AuditEntry>[] => [
   { name: 'at', value: ({ at }) => iso(at), text: ({ at }) => clock(at, now) },
   { name: 'by', value: ({ by }) => by, cut: 2 },
   { name: 'action', value: ({ action }) => action },
-  { name: 'target', value: ({ target }) => target, cut: 1 },
+  { name: 'target', value: ({ target }) => target },
   { name: 'change', value: entry => change(entry, now), cut: 3 },
   { name: 'reason', value: ({ reason }) => reason, cut: 4 },
   { name: 'from', csv: 'source', value: ({ source }) => source, cut: 5 },

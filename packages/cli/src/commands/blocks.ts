@@ -80,7 +80,7 @@ const holdsIt = (block: Block, client: string) =>
   block.client.includes('/') && (rangeOf(block.client)?.holds(client) ?? false)
 
 export const columnsOf = (now: number): Column<Block>[] => [
-  { name: 'client', value: ({ client }) => client, cut: 1 },
+  { name: 'client', value: ({ client }) => client },
   {
     name: 'left',
     csv: 'left_ms',

@@ -33,7 +33,7 @@ Examples
 const STYLES = { ok: undefined, near: 'warn', limited: 'warn', blocked: 'bad' } as const
 
 export const columnsOf = (now: number): Column<ClientSummary>[] => [
-  { name: 'client', value: ({ client }) => client, cut: 1 },
+  { name: 'client', value: ({ client }) => client },
   {
     name: 'req/s',
     csv: 'requests_per_second',

@@ -50,7 +50,6 @@ const COLUMNS: Column<Counter>[] = [
     name: 'policy',
     value: ({ policy }) => policy,
     text: ({ policy, mode }) => (mode === 'shadow' ? `${policy} (shadow)` : policy),
-    cut: 2,
   },
   { name: 'mode', value: ({ mode }) => mode, csvOnly: true },
   {

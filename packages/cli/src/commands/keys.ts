@@ -62,7 +62,7 @@ async function read(control: ControlPlane, match: string, { cursor, limit, all, 
 }
 
 const COLUMNS: Column<KeyInfo>[] = [
-  { name: 'key', value: ({ key }) => key, cut: 1 },
+  { name: 'key', value: ({ key }) => key },
   { name: 'type', value: ({ type }) => type, cut: 3 },
   {
     name: 'ttl',

@@ -29,7 +29,7 @@ Examples
 type Instance = Status['instances'][number]
 
 const columnsOf = ({ epoch }: Status): Column<Instance>[] => [
-  { name: 'instance', value: ({ instance }) => instance, cut: 2 },
+  { name: 'instance', value: ({ instance }) => instance },
   { name: 'version', value: ({ version }) => version, cut: 1 },
   {
     name: 'up',
