@@ -73,7 +73,8 @@ async function examine(context: Context): Promise<Diagnosis[]> {
   const startedAt = performance.now()
   const status = await control.status()
   const tookMs = performance.now() - startedAt
-  const url = options.redis === undefined ? (options.url ?? (env.BOUNCER_URL || DEFAULT_URL)) : undefined
+  // Only what holds connections of its own has to be closed: then there is no server in between.
+  const url = 'close' in control ? undefined : (options.url ?? (env.BOUNCER_URL || DEFAULT_URL))
   const [state, seen, answersOn] = await Promise.all([
     control.state(),
     diagnose(control),

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { RedisServer } from '@api-bouncer/limiter/testing/redis-server'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { bouncer, endAll, type RealServer, realServer, run } from './real.fixture.ts'
 
@@ -79,6 +80,29 @@ describe('events', () => {
     child.kill('SIGINT')
     expect((await done).code).toBe(130)
     expect(seen.stderr.match(/cut off/g)).toHaveLength(1)
+  })
+
+  it('misses nothing on Redis while its server is away', async () => {
+    const redis = await RedisServer.start()
+    try {
+      const [mine, other] = [await realServer({ REDIS_URL: redis.url }), await realServer({ REDIS_URL: redis.url })]
+      const { child, seen, done } = bouncer(['events', '--follow', '--type', 'blocked,gap'], mine.env)
+      await other.admin('POST', '/admin/blocks', { client: '192.0.2.1' })
+      await until(() => linesOf(seen.stdout).length === 1, seen)
+      await mine.stop()
+      await until(() => seen.stderr.includes('cut off at'), seen)
+      for (const i of [2, 3, 4]) await other.admin('POST', '/admin/blocks', { client: `192.0.2.${i}` })
+      await mine.start()
+      await until(() => linesOf(seen.stdout).length >= 4, seen)
+      expect(linesOf(seen.stdout).map(({ type, client }) => `${type} ${client}`)).toEqual(
+        [1, 2, 3, 4].map(i => `blocked 192.0.2.${i}`),
+      )
+      child.kill('SIGINT')
+      expect((await done).code).toBe(130)
+    } finally {
+      await endAll()
+      await redis.stop()
+    }
   })
 
   it('goes on after an id that it is given', async () => {
