@@ -41,7 +41,7 @@ describe('the user of docs/operations.md', () => {
     const rules = documented('bouncer')
     await admin.acl('SETUSER', 'bouncer', ...rules)
     const { bouncer, ask, peek } = openBouncer({
-      redis: { url: `redis://bouncer:a-long-secret@127.0.0.1:${server.port}/0` },
+      redis: { url: `redis://bouncer:a-long-secret@127.0.0.1:${server.port}/0`, deadline: '1s' },
       policies: [
         { id: 'single', match: '/single', limits: [{ limit: 2, window: '300ms' }] },
         ...ALGORITHMS.map(algorithm => ({
@@ -105,7 +105,7 @@ describe('the user of docs/operations.md', () => {
     const admins = nodes.map(node => connectTo(node))
     for (const admin of admins) await admin.acl('SETUSER', 'bouncer', ...documented('bouncer'), ...added)
     const { bouncer, ask } = openBouncer({
-      redis: { cluster: endpoints, username: 'bouncer', password: 'a-long-secret' },
+      redis: { deadline: '1s', cluster: endpoints, username: 'bouncer', password: 'a-long-secret' },
     })
     await until('counting', async () => (await ask('a')).outcome === 'allowed' && bouncer.health().state === 'ok')
     for (let i = 0; i < 30; i++) expect((await ask(`c${i}`)).outcome).toBe('allowed')

@@ -237,8 +237,13 @@ describe('Redis freezes for 4 s under 400 requests a second', () => {
     expect(counted - allowed).toBeGreaterThanOrEqual(0)
     expect(counted - allowed).toBeLessThanOrEqual(32 + late)
     expect(backMs).toBeLessThan(2000)
-    const last = decisions.filter(({ at }) => at > thawed + 2000)
-    expect(last.filter(({ outcome }) => outcome === 'allowed').length / last.length).toBeGreaterThan(0.95)
+    // As normal as before, whatever else this machine does.
+    const share = (some: typeof decisions) => some.filter(({ outcome }) => outcome === 'allowed').length / some.length
+    const [before, after] = [
+      decisions.filter(({ at }) => at < frozen),
+      decisions.filter(({ at }) => at > thawed + 2000),
+    ]
+    expect(share(after)).toBeGreaterThan(0.9 * share(before))
     await until('all lines', () => states().length >= 3)
     expect(states().map(line => line.slice(0, 8))).toEqual(['Redis at', 'degraded', 'Redis at'])
   })
@@ -290,7 +295,7 @@ describe('Redis answers with errors', () => {
   test('out of memory', async () => {
     const server = await start()
     const redis = connectTo(server)
-    const opened = openBouncer({ redis: { url: server.url }, policies: policies() })
+    const opened = openBouncer({ redis: { url: server.url, deadline: '300ms' }, policies: policies() })
     const ill = () => redis.config('SET', 'maxmemory', '1')
     const { detail } = await suffer('OOM', opened, ill, () => redis.config('SET', 'maxmemory', '0'))
     expect(detail).toContain('OOM')
@@ -299,7 +304,7 @@ describe('Redis answers with errors', () => {
   test('a replica that may only be read', async () => {
     const server = await start()
     const redis = connectTo(server)
-    const opened = openBouncer({ redis: { url: server.url }, policies: policies() })
+    const opened = openBouncer({ redis: { url: server.url, deadline: '300ms' }, policies: policies() })
     const nowhere = (await reserve()).port
     const ill = () => redis.replicaof('127.0.0.1', nowhere)
     const { detail } = await suffer('READONLY', opened, ill, () => redis.replicaof('NO', 'ONE'))
@@ -309,7 +314,7 @@ describe('Redis answers with errors', () => {
   test('a user that may not write', async () => {
     const server = await start()
     const redis = connectTo(server)
-    const opened = openBouncer({ redis: { url: server.url }, policies: policies() })
+    const opened = openBouncer({ redis: { url: server.url, deadline: '300ms' }, policies: policies() })
     const ill = () => redis.acl('SETUSER', 'default', '-rpush')
     const { detail } = await suffer('NOPERM', opened, ill, () => redis.acl('SETUSER', 'default', '+rpush'))
     expect(detail).toMatch(/can't run this command|NOPERM|permissions/)
@@ -318,7 +323,7 @@ describe('Redis answers with errors', () => {
   test('a script of somebody else that does not end', async () => {
     const server = await start('--busy-reply-threshold', '100')
     const redis = connectTo(server)
-    const opened = openBouncer({ redis: { url: server.url }, policies: policies() })
+    const opened = openBouncer({ redis: { url: server.url, deadline: '300ms' }, policies: policies() })
     const ill = () =>
       void connectTo(server)
         .eval('while true do end', 0)
@@ -330,7 +335,7 @@ describe('Redis answers with errors', () => {
   test('an idle instance notices by itself, and notices its end', async () => {
     const server = await start()
     const redis = connectTo(server)
-    const { bouncer, states } = openBouncer({ redis: { url: server.url }, policies: policies() })
+    const { bouncer, states } = openBouncer({ redis: { url: server.url, deadline: '300ms' }, policies: policies() })
     await until('ok', () => bouncer.health().state === 'ok' && bouncer.epoch > 0)
     await redis.config('SET', 'maxmemory', '1')
     await until('degraded', () => bouncer.health().state === 'degraded', 3000)

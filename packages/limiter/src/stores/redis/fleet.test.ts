@@ -15,6 +15,9 @@ const ann = { by: 'ann' }
 const START = { policies: [{ id: 'default', match: '*', limits: [{ limit: 100, window: '1h' }] }] }
 const limited = (limit: number) => ({ id: 'default', match: '*', limits: [{ limit, window: '1h' }] })
 
+// How quick a machine is that others use too is not what is tested here.
+const deadline = '1s'
+
 /** Somewhere to share, and a plain connection to look and meddle. */
 interface Place {
   readonly redis: RedisOptions
@@ -25,7 +28,7 @@ interface Place {
 async function standalone(): Promise<Place> {
   const server = ending(await RedisServer.start(), one => one.stop())
   const look = connectTo(server)
-  return { redis: { url: server.url }, look, servers: () => [look] }
+  return { redis: { url: server.url, deadline }, look, servers: () => [look] }
 }
 
 async function cluster(): Promise<Place> {
@@ -34,7 +37,7 @@ async function cluster(): Promise<Place> {
   const look = ending(new Cluster(startup), one => one.disconnect())
   look.on('error', () => {})
   await until('the cluster', () => look.status === 'ready')
-  return { redis: { cluster: endpoints }, look, servers: () => look.nodes('master') }
+  return { redis: { cluster: endpoints, deadline }, look, servers: () => look.nodes('master') }
 }
 
 async function fleet(
@@ -173,7 +176,7 @@ describe.each([
   test('many clients, blocks and their list, unblock, and a TTL on every key of a client', async () => {
     const place = await open()
     const algorithms = ['sliding_window', 'token_bucket', 'gcra', 'sliding_window_counter', 'fixed_window'] as const
-    const [first, second] = (await fleet({ redis: { ...place.redis, deadline: '1s' } }, 2, {
+    const [first, second] = (await fleet({ redis: place.redis }, 2, {
       policies: algorithms.map(algorithm => ({
         id: algorithm,
         match: `/${algorithm}`,
@@ -276,7 +279,7 @@ describe('the log of events', () => {
 
   test('after an empty restart the new log begins with a gap', async () => {
     const server = ending(await RedisServer.start(), one => one.stop())
-    const [first] = (await fleet({ redis: { url: server.url } }, 1)) as [Opened]
+    const [first] = (await fleet({ redis: { url: server.url, deadline } }, 1)) as [Opened]
     const events: BouncerEvent[] = []
     first.bouncer.events.subscribe(event => events.push(event))
     await first.bouncer.control.block({ client: 'a', for: '1h' }, ann)
@@ -300,8 +303,7 @@ describe('the control state', () => {
       deny: ['10.0.0.0/8'],
     })
     await until('the other', () => other.bouncer.health().state === 'ok')
-    const took = await seenBy([first, other], 'both', async ({ peek }) => (await peek('a', '/extra')).limit === 2)
-    expect(took).toBeLessThan(2000)
+    await seenBy([first, other], 'both', async ({ peek }) => (await peek('a', '/extra')).limit === 2)
     for (const { peek, bouncer } of [first, other]) {
       expect((await peek('a')).limit).toBe(100)
       expect((await bouncer.control.state()).lists).toEqual([])
@@ -370,7 +372,7 @@ describe('the control state', () => {
 
 test('a Cluster that has lost a node: its clients are without Redis, the others are not, and it comes back', async () => {
   const { nodes, endpoints } = ending(await startCluster(3, '--cluster-require-full-coverage', 'no'), one => one.stop())
-  const [{ bouncer, ask, states }] = (await fleet({ redis: { cluster: endpoints, deadline: '500ms' } }, 1, {
+  const [{ bouncer, ask, states }] = (await fleet({ redis: { cluster: endpoints, deadline } }, 1, {
     policies: [limited(100_000)],
   })) as [Opened]
   const clients = Array.from({ length: 60 }, (_, i) => `c${i}`)
