@@ -1,7 +1,7 @@
 -- Appends events to the log and tells them, each with the id of the one before, so that a reader sees a gap.
 -- KEYS     PREFIX:{control}:log, PREFIX:{control}:epoch
--- ARGV     channel, instance, how many entries the log keeps, 1 when the epoch is to grow (an unblock), then the events
---          as JSON objects without id, prev, at and instance
+-- ARGV     channel, instance, how many entries the log keeps, the control channel when the epoch is to grow (an unblock)
+--          or '', then the events as JSON objects without id, prev, at and instance
 -- returns  the epoch, when it grew
 local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
 local prev = last[1] and last[1][1] or '0-0'
@@ -12,4 +12,8 @@ for i = 5, #ARGV do
   redis.call('PUBLISH', ARGV[1], placed)
   prev = id
 end
-if ARGV[4] == '1' then return redis.call('INCR', KEYS[2]) end
+if ARGV[4] ~= '' then
+  local epoch = redis.call('INCR', KEYS[2])
+  redis.call('PUBLISH', ARGV[4], epoch)
+  return epoch
+end

@@ -80,6 +80,14 @@ export function redisBackend(
   async function hear(epoch: number): Promise<void> {
     if (epoch !== ledger.epoch) store.known.distrustAll()
     await ledger.sync(epoch).catch(() => {})
+    confirm()
+  }
+
+  /** Who waits for the fleet to have seen a change need not wait for the next heartbeat. */
+  function confirm(): void {
+    if (observer || !lastFrame || lastFrame.epoch >= ledger.epoch) return
+    lastFrame = { ...lastFrame, epoch: ledger.epoch }
+    connection.commands.hset(keys.frames, instance, JSON.stringify(lastFrame)).catch(() => {})
   }
 
   const heardOf = (epoch: string | number | null | undefined) => hear(epoch ? Number(epoch) : -1)

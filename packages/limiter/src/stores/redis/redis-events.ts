@@ -151,7 +151,7 @@ export class RedisEventLog implements EventLog {
       const events = this.outbox.slice(0, SENT)
       const overflow: NewEvent[] = this.dropped > 0 ? [{ type: 'overflow', dropped: { event: this.dropped } }] : []
       // An unblock raises the epoch: whoever missed the message hears of it with the next heartbeat.
-      const bump = events.some(({ type }) => type === 'unblocked') ? 1 : 0
+      const bump = events.some(({ type }) => type === 'unblocked') ? this.keys.channels.control : ''
       try {
         await this.connection.run(
           appendScript,
