@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import parseUrl from 'parseurl'
-import { type Decision, isAllowed } from './contracts/index.ts'
-import { HEADER_NAMES, type HeaderStyle, problemOf } from './headers.ts'
+import { z } from 'zod'
+import { type Decision, isAllowed, strict } from './contracts/index.ts'
+import { parseWith } from './control/parse.ts'
+import { HEADER_NAMES, HEADER_STYLES, type HeaderStyle, problemOf } from './headers.ts'
 import type { Answer } from './stores/store.ts'
 
 declare global {
@@ -56,10 +58,23 @@ export interface ExpressOptions<Req extends IncomingMessage = IncomingMessage> {
 
 type Next = (error?: unknown) => void
 
+const hook = z
+  .custom(value => typeof value === 'function', 'expected a function of the request (or response)')
+  .optional()
+
+const optionsSchema = strict({
+  skip: hook,
+  cost: hook,
+  refundWhen: hook,
+  client: hook,
+  headers: z.enum(HEADER_STYLES).optional(),
+})
+
 const EXPOSE = HEADER_NAMES.join(', ')
 
 /** The limiter as middleware for Express 5 and 4 (and anything else that passes Node's own request and response). */
 export function expressMiddleware<Req extends IncomingMessage>(decider: Decider, options: ExpressOptions<Req> = {}) {
+  parseWith(optionsSchema, options, 'bouncer.express', 'The options are listed in the README under "Options"')
   const { skip, cost, client, refundWhen, headers: style = 'both' } = options
   const hooked = skip !== undefined || cost !== undefined || client !== undefined
 

@@ -3,7 +3,8 @@ import type { Decision, LimitVerdict } from './contracts/index.ts'
 import type { CompiledPolicy } from './policies/table.ts'
 
 /** `X-RateLimit-*`, the IETF pair, both or none. */
-export type HeaderStyle = 'both' | 'legacy' | 'ietf' | 'none'
+export const HEADER_STYLES = ['both', 'legacy', 'ietf', 'none'] as const
+export type HeaderStyle = (typeof HEADER_STYLES)[number]
 
 /** The names of all headers this module may set, for Access-Control-Expose-Headers. */
 export const HEADER_NAMES = [
@@ -96,7 +97,7 @@ export function problemOf(decision: Decision, requestId: string): Problem {
   const { reason, retryAfterMs, policy } = decision
   const retryAfter = retryAfterMs === undefined ? {} : { retryAfter: Math.max(1, seconds(retryAfterMs)) }
   const wait = retryAfterMs === undefined ? '' : ` Try again in ${retryAfter.retryAfter} s.`
-  const make = (type: string, status: Problem['status'], title: string, detail: string): Problem => ({
+  const make = (type: string, status: Problem['status'], title = '', detail = ''): Problem => ({
     type: type === '' ? 'about:blank' : `${TYPES}${type}`,
     title,
     status,
@@ -115,12 +116,11 @@ export function problemOf(decision: Decision, requestId: string): Problem {
   }
   if (reason === 'denylist') return make('', 403, STATUS_CODES[403] as string, 'This client is not allowed here.')
   if (decision.block) {
-    return make(
-      'abnormal-usage-detected',
-      429,
-      'Blocked for repeated violations',
-      `Blocked: ${decision.block.reason}.${wait}`,
-    )
+    // An operator's reason is not the client's business.
+    const { by, reason: why } = decision.block
+    const [title, detail] =
+      by === 'auto' ? ['Blocked for repeated violations', `Blocked: ${why}.`] : ['Blocked', 'Blocked.']
+    return make('abnormal-usage-detected', 429, title, `${detail}${wait}`)
   }
   const detail =
     retryAfterMs === undefined

@@ -1,4 +1,4 @@
-import { type Bouncer, describeIssues, type Logger, strict } from '@api-bouncer/limiter'
+import { type Bouncer, BouncerError, describeIssues, type Logger, strict } from '@api-bouncer/limiter'
 import express, { type Express } from 'express'
 import { z } from 'zod'
 import { DemoUsers } from './demo-users.ts'
@@ -45,7 +45,15 @@ export function createDataPlane({ bouncer, logger }: DataPlaneOptions): Express 
   app.use(bouncer.express())
 
   app.get('/stats', async (req, res) => {
-    const { client, block, policies } = await bouncer.usage(bouncer.identify(req).client)
+    const { client } = bouncer.identify(req)
+    const usage = await bouncer.usage(client).catch((error: unknown) => {
+      // The data plane answers whatever the store does, and says nothing of what is behind it.
+      if (error instanceof BouncerError && error.code === 'ERR_UNAVAILABLE') return undefined
+      throw error
+    })
+    if (!usage)
+      return sendJson(res, 200, { client, state: 'degraded', detail: 'The counters cannot be read just now.' })
+    const { block, policies } = usage
     // A shadow policy is the operator's trial; it is nobody else's business.
     const own = policies.filter(({ mode }) => mode === 'enforce').map(({ mode: _, ...policy }) => policy)
     sendJson(res, 200, { client, block: block && { reason: block.reason, until: block.until }, policies: own })

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { formatDuration, parseDuration } from './duration.ts'
-import { strict } from './strict.ts'
+import { guess, strict } from './strict.ts'
 
 export const ALGORITHMS = ['sliding_window', 'token_bucket', 'gcra', 'sliding_window_counter', 'fixed_window'] as const
 export type AlgorithmId = (typeof ALGORITHMS)[number]
@@ -62,7 +62,11 @@ export const penaltySchema = strict({
 })
 export type PenaltySettings = z.infer<typeof penaltySchema>
 
-const METHOD = /^[A-Z][A-Z-]*$/
+/** Those that Node's parser lets through; another one would name no request, and a slip would leave a route unguarded. */
+const METHODS =
+  'ACL BIND CHECKOUT CONNECT COPY DELETE GET HEAD LINK LOCK M-SEARCH MERGE MKACTIVITY MKCALENDAR MKCOL MOVE NOTIFY OPTIONS PATCH POST PROPFIND PROPPATCH PURGE PUT QUERY REBIND REPORT SEARCH SOURCE SUBSCRIBE TRACE UNBIND UNLINK UNLOCK UNSUBSCRIBE'.split(
+    ' ',
+  )
 
 /** `"/auth/*"`, `"POST /auth/*"` or `"*"`: a method (or any) and an Express 5 path pattern. */
 export const matchSchema = z
@@ -72,9 +76,18 @@ export const matchSchema = z
     text => {
       const [first = '', second, ...rest] = text.split(' ')
       const path = second ?? first
-      return rest.length === 0 && (second === undefined || METHOD.test(first)) && (path === '*' || path.startsWith('/'))
+      return (
+        rest.length === 0 && (second === undefined || METHODS.includes(first)) && (path === '*' || path.startsWith('/'))
+      )
     },
-    { error: 'expected "PATH" or "METHOD PATH", where PATH is "*" or starts with "/" (as in "POST /auth/*")' },
+    {
+      error: ({ input }) => {
+        const [first = '', path] = String(input).split(' ')
+        const meant = path?.startsWith('/') && !METHODS.includes(first) ? guess(first, METHODS) : undefined
+        const hint = meant ? `; did you mean "${meant} ${path}"?` : ''
+        return `expected "PATH" or "METHOD PATH", where PATH is "*" or starts with "/" (as in "POST /auth/*")${hint}`
+      },
+    },
   )
 
 export const policySchema = strict({

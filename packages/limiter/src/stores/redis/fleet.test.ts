@@ -378,6 +378,7 @@ test('a Cluster that has lost a node: its clients are without Redis, the others 
   const clients = Array.from({ length: 60 }, (_, i) => `c${i}`)
   const outcomes = async () => (await Promise.all(clients.map(client => ask(client)))).map(({ outcome }) => outcome)
   await until('all counting', async () => (await outcomes()).every(outcome => outcome === 'allowed'))
+  await until('the first line', () => states().length === 1)
   await nodes[2]?.kill()
   await until('degraded', () => bouncer.health().state === 'degraded')
   const share: number[] = []
