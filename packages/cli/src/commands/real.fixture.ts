@@ -174,7 +174,8 @@ export class Terminal {
       '-d',
       ...['-x', String(columns), '-y', String(rows)],
       ...Object.entries(all).flatMap(([name, value]) => ['-e', `${name}=${value}`]),
-      `cd ${tmpdir()}; echo before; ${command}`,
+      // In CI ink draws the last frame only; a person's terminal is no CI.
+      `unset CI CONTINUOUS_INTEGRATION; cd ${tmpdir()}; echo before; ${command}`,
     )
     terminals.add(terminal)
     return terminal
