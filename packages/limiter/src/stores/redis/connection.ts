@@ -52,6 +52,7 @@ function connect(settings: RedisSettings, role: 'commands' | 'events'): Redis | 
       name: settings.sentinelName as string,
       ...(settings.sentinelPassword !== undefined && { sentinelPassword: settings.sentinelPassword }),
       sentinelRetryStrategy: () => 250,
+      sentinelCommandTimeout: 1000,
       failoverDetector: !events,
     })
   }
@@ -65,6 +66,8 @@ export interface ConnectionEvents {
 
 /** An operator waits so long before hearing that Redis does not answer. */
 export const OPERATOR_MS = 2000
+
+const REVIVE_MS = 250
 
 /** The way to Redis, alone, through Sentinel or to a Cluster: one socket for commands a node, one for events. */
 export class Connection {
@@ -87,6 +90,8 @@ export class Connection {
     this.events = connect(settings, 'events')
     // Errors are told by the nodes' states, once a change; unheard ones would end the process.
     this.events.on('error', () => {})
+    this.revive(this.commands)
+    this.revive(this.events)
     if (this.commands instanceof Redis) {
       const name = settings.sentinelName ?? `${settings.host ?? '127.0.0.1'}:${settings.port ?? 6379}`
       this.only = this.adopt(this.commands, name)
@@ -162,6 +167,15 @@ export class Connection {
     for (const node of this.nodes) node.close()
     this.commands.disconnect()
     this.events.disconnect()
+  }
+
+  /** ioredis gives up for good when a failover comes while it is connecting. We do not. */
+  private revive(client: Redis | Cluster): void {
+    client.on('end', () => {
+      setTimeout(() => {
+        if (!this.closed) client.connect().catch(() => {})
+      }, REVIVE_MS).unref()
+    })
   }
 
   private adopt(redis: Redis, name: string, detail = NOT_YET): RedisNode {

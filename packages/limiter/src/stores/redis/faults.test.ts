@@ -380,13 +380,25 @@ async function bareStore(server: RedisServer, deadline = '1s') {
   const source = policySchema.parse({ id: 'p', limits: [{ limit: 10, window: '1h' }] })
   const policy = compilePolicy(source, undefined, { algorithm: 'sliding_window', failMode: 'open' })
   const check = (client: string) => store.check({ client, policy, cost: 1, route: '', penalise: true })
-  return { store, keys, policy, check }
+  return { connection, store, keys, check }
 }
 
 async function calls(redis: Redis): Promise<number> {
   const stats = await redis.info('commandstats')
   return [...stats.matchAll(/cmdstat_eval(?:sha)?:calls=(\d+)/g)].reduce((sum, [, n]) => sum + Number(n), 0)
 }
+
+test('a connection that its client library has given up for good is made anew', async () => {
+  const server = await start()
+  const { connection, check, store } = await bareStore(server)
+  connection.commands.disconnect()
+  connection.events.disconnect()
+  await until('the end', () => connection.commands.status === 'end' && connection.events.status === 'end')
+  expect(store.health().state).toBe('degraded')
+  await until('counting', () => store.health().state === 'ok')
+  expect(await check('a')).toMatchObject({ outcome: 'allowed' })
+  await until('events', () => connection.events.status === 'ready')
+})
 
 describe('what is sent again', () => {
   test('a script that Redis has lost is sent whole, and counts once', async () => {

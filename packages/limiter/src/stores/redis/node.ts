@@ -166,7 +166,8 @@ export class RedisNode {
     if (this.closed) return
     const { redis } = this
     const now = performance.now()
-    if (now - this.answeredAt > GIVE_UP_MS && redis.status !== 'wait' && redis.status !== 'end') {
+    // Not one that is being made: ioredis would give it up for good.
+    if (now - this.answeredAt > GIVE_UP_MS && (redis.status === 'connect' || redis.status === 'ready')) {
       this.answeredAt = now
       redis.disconnect(true)
     }
