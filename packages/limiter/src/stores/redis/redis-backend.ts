@@ -52,13 +52,15 @@ export function redisBackend(
   let calming: NodeJS.Timeout | undefined
 
   /** One line a change of state, and an event for those who watch. Back to ok is a change once it has lasted. */
-  function tellState(): void {
+  function tellState(beat = false): void {
     if (observer) return
     const { state, detail } = connection.health
     if (state === 'degraded') {
       clearTimeout(calming)
       calming = undefined
-      if (told !== 'degraded' && !detail.endsWith(NOT_YET)) tell(state, detail)
+      // A start has until the first heartbeat.
+      const starting = told === undefined && (!beat || detail.endsWith(NOT_YET))
+      if (told !== 'degraded' && !starting) tell(state, detail)
     } else if (told === undefined) tell(state, detail)
     else if (told === 'degraded') {
       calming ??= setTimeout(() => {
@@ -129,7 +131,7 @@ export function redisBackend(
     local,
     publish(frame) {
       lastFrame = frame
-      tellState()
+      tellState(true)
       store.prove()
       // While Redis is away there is nobody to tell.
       heartbeat(frame).catch(() => {})
