@@ -142,7 +142,7 @@ describe('Redis is killed and restarted', () => {
     const server = await start('--appendonly', 'yes', '--appendfsync', 'always', '--key-load-delay', '5000')
     // A disk that syncs every write may take longer than 50 ms.
     const redis = { url: server.url, deadline: '1s' }
-    const { bouncer, states, ask } = openBouncer({ redis, policies: policies(50) })
+    const { bouncer, ask } = openBouncer({ redis, policies: policies(50) })
     await until('counting', async () => (await ask('warm', '/open')).outcome === 'allowed')
     for (let i = 0; i < 7; i++) await ask('a', '/open')
     await bouncer.control.block({ client: 'villain', for: '1h' }, ann)
@@ -167,8 +167,6 @@ describe('Redis is killed and restarted', () => {
     expect((await ask('a', '/open')).remaining).toBe(50 - 8)
     expect(await ask('villain', '/open')).toMatchObject({ outcome: 'blocked', block: { by: 'ann' } })
     expect((await bouncer.control.state()).policies.map(({ policy }) => policy.id)).toContain('extra')
-    await until('all lines', () => states().length >= 3)
-    expect(states()).toHaveLength(3)
   })
 })
 
