@@ -73,6 +73,9 @@ export const LATENCY_BUCKETS = [
 export const outcomeCounts = z.partialRecord(z.enum([...OUTCOMES, 'shadow-allowed', 'shadow-limited']), z.int())
 export type OutcomeCounts = z.infer<typeof outcomeCounts>
 
+/** So many clients are told apart in one second by one instance. */
+export const TOP_CLIENTS = 1024
+
 /** What one instance did in the last second. Who shows the fleet adds the frames up. */
 export const statsFrameSchema = z.object({
   v: z.literal(1),
@@ -88,8 +91,11 @@ export const statsFrameSchema = z.object({
   policies: z.record(z.string(), outcomeCounts),
   /** Decisions by time taken: one count a bucket of LATENCY_BUCKETS, then those above. */
   latency: z.array(z.int()),
-  /** Busiest clients, an underestimate by at most `requests / 256` each (Misra-Gries). */
-  top: z.array(z.object({ client: z.string(), count: z.int() })),
+  /**
+   * The 20 busiest clients, busiest first, then others that were refused, at most 200 in all. `count` is exact while no more
+   * than TOP_CLIENTS different ones come in a second, and never too high.
+   */
+  top: z.array(z.object({ client: z.string(), count: z.int(), outcomes: outcomeCounts.optional() })),
   /** Blocks set, and events not told one by one. */
   blocks: z.int(),
   overflow: z.int(),
