@@ -7,7 +7,8 @@ const INTERNAL = Symbol('api-bouncer')
 
 interface Internal {
   readonly policy: CompiledPolicy | undefined
-  receipt: Receipt | undefined
+  /** Absent: nothing was taken, or it was given back. */
+  takenAt: number | undefined
 }
 
 type Made = Decision & { readonly [INTERNAL]?: Internal }
@@ -18,9 +19,10 @@ export const policyOf = (decision: Decision): CompiledPolicy | undefined => (dec
 /** The decision's receipt, the first time it is asked for. */
 export function takeReceipt(decision: Decision): Receipt | undefined {
   const internal = (decision as Made)[INTERNAL]
-  const receipt = internal?.receipt
-  if (internal) internal.receipt = undefined
-  return receipt
+  if (internal?.policy === undefined || internal.takenAt === undefined) return undefined
+  const { policy, takenAt } = internal
+  internal.takenAt = undefined
+  return { client: decision.client, policy, cost: decision.cost, takenAt }
 }
 
 /** The limit that decides what the client is told: the one it has to wait for longest, else the one with the least left. */
@@ -47,7 +49,7 @@ const named = ({ id }: CompiledPolicy) => (id === '-' ? {} : { policy: id })
 export function fromVerdict(asked: Asked, verdict: Verdict, shadow?: Decision['shadow']): Decision {
   if (verdict.outcome === 'allowed' && asked.policy.limits.length > 0 && !shadow) return allowed(asked, verdict)
   const { client, policy, cost } = asked
-  const { at, limits, block, violations, receipt } = verdict
+  const { at, limits, block, violations, takenAt } = verdict
   const bound = binding(limits)
   const blockedForMs = block ? Math.max(0, block.until - at) : 0
   const common = {
@@ -59,7 +61,7 @@ export function fromVerdict(asked: Asked, verdict: Verdict, shadow?: Decision['s
     ...(block && { block }),
     ...(violations !== undefined && { violations }),
     ...(shadow && { shadow }),
-    [INTERNAL]: { policy, receipt },
+    [INTERNAL]: { policy, takenAt },
   }
   const left = { limit: bound?.limit ?? 0, remaining: bound?.remaining ?? 0, resetAfterMs: bound?.resetAfterMs ?? 0 }
   if (verdict.outcome === 'allowed') {
@@ -90,7 +92,7 @@ export function fromVerdict(asked: Asked, verdict: Verdict, shadow?: Decision['s
 }
 
 /** Nearly every decision: one literal, because spreading costs more than deciding. */
-function allowed({ client, policy, cost }: Asked, { at, limits, receipt }: Verdict): Decision {
+function allowed({ client, policy, cost }: Asked, { at, limits, takenAt }: Verdict): Decision {
   const { limit, remaining, resetAfterMs } = binding(limits) as LimitVerdict
   const made: Made = {
     outcome: 'allowed',
@@ -103,7 +105,7 @@ function allowed({ client, policy, cost }: Asked, { at, limits, receipt }: Verdi
     limit,
     remaining,
     resetAfterMs,
-    [INTERNAL]: { policy, receipt },
+    [INTERNAL]: { policy, takenAt },
   }
   return made
 }
@@ -128,7 +130,7 @@ export function withoutStore(
     resetAfterMs: 0,
     ...(retryAfterMs !== undefined && { retryAfterMs }),
     limits: [],
-    [INTERNAL]: { policy, receipt: undefined },
+    [INTERNAL]: { policy, takenAt: undefined },
   }
   return made
 }

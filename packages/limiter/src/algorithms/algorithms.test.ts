@@ -50,7 +50,7 @@ const moves = (limit: Limit, refunds: boolean) => {
 function drive(id: AlgorithmId, limit: Limit, start: number) {
   const algorithm = algorithms[id]
   const state = algorithm.fresh(limit, start)
-  const taken: { at: number; cost: number; stamp: number }[] = []
+  const taken: { at: number; cost: number }[] = []
   const run = {
     now: start,
     taken,
@@ -58,11 +58,12 @@ function drive(id: AlgorithmId, limit: Limit, start: number) {
     wait: (cost: number) => algorithm.wait(state, limit, run.now, cost),
     fullAfter: () => algorithm.fullAfter(state, limit, run.now),
     take(cost: number) {
-      const receipt = { at: run.now, cost, stamp: algorithm.take(state, limit, run.now, cost) }
+      algorithm.take(state, limit, run.now, cost)
+      const receipt = { at: run.now, cost }
       taken.push(receipt)
       return receipt
     },
-    refund: ({ cost, stamp }: { cost: number; stamp: number }) => algorithm.refund(state, limit, run.now, cost, stamp),
+    refund: ({ at, cost }: { at: number; cost: number }) => algorithm.refund(state, limit, run.now, cost, at),
     /** Whether the move was let through. */
     play({ step, cost, refund }: Move): boolean {
       run.now += step

@@ -27,8 +27,8 @@ export interface Receipt {
   readonly client: string
   readonly policy: CompiledPolicy
   readonly cost: number
-  /** One stamp a limit, as the algorithm gave it. */
-  readonly stamps: readonly number[]
+  /** Epoch µs by the store's clock. */
+  readonly takenAt: number
 }
 
 /** The store's answer. */
@@ -42,7 +42,8 @@ export interface Verdict {
   readonly block?: Block
   /** Violations within the window, when this refusal was one. */
   readonly violations?: number
-  readonly receipt?: Receipt
+  /** When units were taken, epoch µs by the store's clock; absent when none were. For a Receipt. */
+  readonly takenAt?: number
 }
 
 /** Everything the store knows of one client. */

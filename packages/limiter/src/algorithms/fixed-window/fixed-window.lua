@@ -26,9 +26,9 @@ function M.take(state, now, l, cost)
   save(state, now, l)
 end
 
-function M.refund(key, now, l, cost, stamp)
+function M.refund(key, now, l, cost, takenAt)
   local state = M.load(key, now, l)
-  if stamp ~= state.start or state.count == 0 then return 0 end
+  if takenAt < state.start or state.count == 0 then return 0 end
   local back = math.min(state.count, cost)
   state.count = state.count - back
   save(state, now, l)

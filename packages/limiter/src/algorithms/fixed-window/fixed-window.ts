@@ -20,10 +20,9 @@ export const fixedWindow: Algorithm<Window> = {
       state.count = 0
     }
     state.count += cost
-    return state.start
   },
-  refund(state, limit, now, cost, stamp) {
-    if (stamp !== state.start) return 0
+  refund(state, limit, now, cost, takenAt) {
+    if (takenAt < state.start) return 0
     const back = Math.min(used(state, limit, now), cost)
     state.count -= back
     return back

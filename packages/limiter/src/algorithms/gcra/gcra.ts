@@ -40,7 +40,6 @@ export const gcra: Algorithm<Gcra> = {
   },
   take(state, limit, now, cost) {
     owe(state, now, debt(state, limit, now) + cost * interval(limit))
-    return now
   },
   refund(state, limit, now, cost) {
     const owed = debt(state, limit, now)

@@ -33,10 +33,11 @@ function M.take(state, now, l, cost)
   save(state, now, l)
 end
 
-function M.refund(key, now, l, cost, stamp)
+function M.refund(key, now, l, cost, takenAt)
   if redis.call('EXISTS', key) == 0 then return 0 end
   local state = M.load(key, now, l)
-  local bucket = stamp == state.start and 'current' or stamp == state.start - l.window and 'previous'
+  local from = math.floor(takenAt / l.window) * l.window
+  local bucket = from == state.start and 'current' or from == state.start - l.window and 'previous'
   if not bucket then return 0 end
   local back = math.min(state[bucket], cost)
   state[bucket] = state[bucket] - back

@@ -38,11 +38,11 @@ export const slidingWindowCounter: Algorithm<TwoBuckets> = {
   },
   take(state, limit, now, cost) {
     roll(state, limit, now).current += cost
-    return state.start
   },
-  refund(state, limit, now, cost, stamp) {
+  refund(state, limit, now, cost, takenAt) {
     roll(state, limit, now)
-    const bucket = stamp === state.start ? 'current' : stamp === state.start - limit.windowUs ? 'previous' : undefined
+    const from = Math.floor(takenAt / limit.windowUs) * limit.windowUs
+    const bucket = from === state.start ? 'current' : from === state.start - limit.windowUs ? 'previous' : undefined
     if (!bucket) return 0
     const back = Math.min(state[bucket], cost)
     state[bucket] -= back

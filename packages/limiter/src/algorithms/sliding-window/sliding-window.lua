@@ -32,9 +32,9 @@ function M.take(state, now, l, cost, nowText)
   state.head = state.head or now
 end
 
-function M.refund(key, now, l, cost, stamp)
+function M.refund(key, now, l, cost, takenAt)
   M.load(key, now, l) -- drops what has expired: that came back by itself
-  return redis.call('LREM', key, -cost, string.format('%.0f', stamp))
+  return redis.call('LREM', key, -cost, string.format('%.0f', takenAt))
 end
 
 function M.wait(state, now, l, cost)

@@ -54,11 +54,10 @@ export const slidingWindow: Algorithm<Log> = {
   },
   take(log, _limit, now, cost) {
     for (let i = 0; i < cost; i++) log.push(now)
-    return now
   },
-  refund(log, { windowUs }, now, cost, stamp) {
+  refund(log, { windowUs }, now, cost, takenAt) {
     log.expire(now - windowUs)
-    return log.remove(stamp, cost)
+    return log.remove(takenAt, cost)
   },
   wait(log, { limit, windowUs }, now, cost) {
     log.expire(now - windowUs)

@@ -3,30 +3,30 @@ import type { LimitVerdict } from '../../contracts/index.ts'
 import type { CompiledPolicy } from '../../policies/table.ts'
 import type { Counters } from './counters.ts'
 
-export interface Decided {
-  /** What each limit says about a further request; after a charge, about the next one. */
-  readonly limits: LimitVerdict[]
-  /** One a limit, for a refund; absent when refused. */
-  readonly stamps: number[] | undefined
-}
-
 const toMs = (us: number) => Math.ceil(us / 1000)
 
+/** Whether a request fits: no limit asks it to wait. */
+export function fits(limits: readonly LimitVerdict[]): boolean {
+  for (let i = 0; i < limits.length; i++) if (limits[i]?.retryAfterMs !== 0) return false
+  return true
+}
+
 /**
- * All limits of a policy or none, by the reference algorithms; charges them when all allow. On the hot path: a state is
- * looked up once, and nothing is allocated but the answer.
+ * All limits of a policy or none, by the reference algorithms; charges them when all allow. Returns what each says about this
+ * request when it is refused, about the next one after a charge. On the hot path: a state is looked up once, and nothing is
+ * allocated but the answer.
  */
-export function decide(policy: CompiledPolicy, counters: Counters, now: number, cost: number): Decided {
+export function decide(policy: CompiledPolicy, counters: Counters, now: number, cost: number): LimitVerdict[] {
   const { algorithm, limits } = policy
   const only = limits[0]
   if (limits.length !== 1 || only === undefined) return decideAll(policy, counters, now, cost)
   const known = counters.get(only.counter)
   if (cost > only.maxCost || (known !== undefined && algorithm.available(known, only, now) < cost)) {
-    return { limits: [verdictOf(algorithm, known, only, now, cost, false)], stamps: undefined }
+    return [verdictOf(algorithm, known, only, now, cost, false)]
   }
   const state = known ?? freshIn(counters, algorithm, only, now)
-  const stamps = [algorithm.take(state, only, now, cost)]
-  return { limits: [verdictOf(algorithm, state, only, now, cost, true)], stamps }
+  algorithm.take(state, only, now, cost)
+  return [verdictOf(algorithm, state, only, now, cost, true)]
 }
 
 /** What `decide` would say about the limits, without charging. */
@@ -35,18 +35,18 @@ export function measure(policy: CompiledPolicy, counters: Counters, now: number,
   return limits.map(limit => verdictOf(algorithm, counters.get(limit.counter), limit, now, cost, false))
 }
 
-function decideAll(policy: CompiledPolicy, counters: Counters, now: number, cost: number): Decided {
+function decideAll(policy: CompiledPolicy, counters: Counters, now: number, cost: number): LimitVerdict[] {
   const { algorithm, limits } = policy
-  const fits = (limit: Limit) => {
+  const has = (limit: Limit) => {
     const state = counters.get(limit.counter)
     return state === undefined || algorithm.available(state, limit, now) >= cost
   }
-  if (cost > policy.maxCost || !limits.every(fits)) {
-    return { limits: measure(policy, counters, now, cost), stamps: undefined }
-  }
+  if (cost > policy.maxCost || !limits.every(has)) return measure(policy, counters, now, cost)
   const states = limits.map(limit => counters.get(limit.counter) ?? freshIn(counters, algorithm, limit, now))
-  const stamps = limits.map((limit, i) => algorithm.take(states[i], limit, now, cost))
-  return { limits: limits.map((limit, i) => verdictOf(algorithm, states[i], limit, now, cost, true)), stamps }
+  limits.forEach((limit, i) => {
+    algorithm.take(states[i], limit, now, cost)
+  })
+  return limits.map((limit, i) => verdictOf(algorithm, states[i], limit, now, cost, true))
 }
 
 function freshIn(counters: Counters, algorithm: Algorithm, limit: Limit, now: number): unknown {

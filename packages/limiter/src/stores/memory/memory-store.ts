@@ -5,7 +5,7 @@ import { formatDuration, parseDuration } from '../../contracts/index.ts'
 import { type CompiledPolicy, describeLimit, type Penalty } from '../../policies/table.ts'
 import type { Check, ClientRecord, NewBlock, Receipt, Refusal, Store, StoreHealth, Verdict } from '../store.ts'
 import { Counters } from './counters.ts'
-import { decide, measure } from './decide.ts'
+import { decide, fits, measure } from './decide.ts'
 import { BLOCKED, COLD, HOT, Node, type Tier, Tiers } from './tiers.ts'
 
 const KEPT_REFUSALS = 10
@@ -101,11 +101,11 @@ export class MemoryStore implements Store {
       const block = this.blockOf(client, at)
       if (block) return { outcome: 'blocked', at, limits: [], block }
     }
-    const { limits, stamps } = decide(policy, client.counters, now, cost)
+    const limits = decide(policy, client.counters, now, cost)
     if (client.idleAt < now + policy.forgetAfterUs) client.idleAt = now + policy.forgetAfterUs
-    if (stamps) {
+    if (fits(limits)) {
       this.touch(client, isNear(limits) ? HOT : COLD, now)
-      return { outcome: 'allowed', at, limits, receipt: { client: id, policy, cost, stamps } }
+      return { outcome: 'allowed', at, limits, takenAt: now }
     }
     this.touch(client, HOT, now)
     if (policy.shadow) return { outcome: 'limited', at, limits }
@@ -122,22 +122,19 @@ export class MemoryStore implements Store {
     const client = this.clients.get(id)
     const block = client && !policy.shadow ? this.blockOf(client, at) : undefined
     const limits = measure(policy, client?.counters ?? new Counters(), now, cost)
-    const outcome = block ? 'blocked' : limits.every(({ retryAfterMs }) => retryAfterMs === 0) ? 'allowed' : 'limited'
+    const outcome = block ? 'blocked' : fits(limits) ? 'allowed' : 'limited'
     return { outcome, at, limits, ...(block && { block }) }
   }
 
-  refund({ client: id, policy, cost, stamps }: Receipt): number {
+  refund({ client: id, policy, cost, takenAt }: Receipt): number {
     if (cost === 0) return 0
     const now = this.clock()
     const counters = this.clients.get(id)?.counters
     let back = 0
-    policy.limits.forEach((limit, i) => {
+    for (const limit of policy.limits) {
       const state = counters?.get(limit.counter)
-      const stamp = stamps[i]
-      if (state !== undefined && stamp !== undefined) {
-        back = Math.max(back, policy.algorithm.refund(state, limit, now, cost, stamp))
-      }
-    })
+      if (state !== undefined) back = Math.max(back, policy.algorithm.refund(state, limit, now, cost, takenAt))
+    }
     return back
   }
 

@@ -149,7 +149,7 @@ export class Batcher {
         failure = verdict
         entry.reject(unavailable(verdict.message))
       } else {
-        if (verdict.receipt) counted = true
+        if (verdict.takenAt !== undefined) counted = true
         entry.resolve(verdict)
       }
     }

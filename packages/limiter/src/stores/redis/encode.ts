@@ -1,4 +1,3 @@
-import type { Limit } from '../../algorithms/index.ts'
 import type { Block, LimitVerdict } from '../../contracts/index.ts'
 import { formatDuration } from '../../contracts/index.ts'
 import type { CompiledPolicy } from '../../policies/table.ts'
@@ -79,22 +78,16 @@ export function encodeBatch(checks: readonly Flagged[], keys: Keys, deadlineUs: 
 }
 
 /** KEYS and ARGV of refund.lua. */
-export function refundArgs({ client, policy, cost, stamps }: Receipt, keys: Keys, deadlineUs: number) {
+export function refundArgs({ client, policy, cost, takenAt }: Receipt, keys: Keys, deadlineUs: number) {
   const { algorithm, limits } = policy
-  const numbers = limits.flatMap(({ limit, capacity, windowUs }, i) => [limit, capacity, windowUs, stamps[i] as number])
+  const numbers = limits.flatMap(({ limit, capacity, windowUs }) => [limit, capacity, windowUs])
   return {
     keys: limits.map(({ counter }) => keys.counter(client, counter)),
-    args: [deadlineUs, algorithm.id, cost, ...numbers],
+    args: [deadlineUs, algorithm.id, cost, takenAt, ...numbers],
   }
 }
 
 const toMs = (us: number) => Math.ceil(us / 1000)
-
-/** The refund's stamp, from what the answer says: see the algorithms' `take`. */
-function stampOf({ algorithm }: CompiledPolicy, { windowUs }: Limit, now: number, resetUs: number): number {
-  if (algorithm.id === 'sliding_window_counter') return Math.floor(now / windowUs) * windowUs
-  return algorithm.id === 'fixed_window' && resetUs > 0 ? now + resetUs - windowUs : now
-}
 
 /** The answers to a batch, in order; what failed alone is an Error. */
 export function decodeBatch(reply: readonly (number | string)[], checks: readonly Flagged[]): (Verdict | Error)[] {
@@ -109,25 +102,21 @@ export function decodeBatch(reply: readonly (number | string)[], checks: readonl
       return retryUs < 0 ? verdict : { ...verdict, retryAfterMs: toMs(retryUs) }
     })
   const block = () => JSON.parse(String(reply[next++])) as Block
-  return checks.map(({ client, policy, cost, peek }): Verdict | Error => {
+  return checks.map(({ policy, peek }): Verdict | Error => {
     const code = number()
     if (code === 3) return { outcome: 'blocked', at, block: block(), limits: peek ? refused(policy) : [] }
     if (code === 4) return new Error(String(reply[next++]))
     if (code === 0) {
-      const stamps: number[] = []
-      const limits = policy.limits.map((limit): LimitVerdict => {
-        const remaining = number()
-        const resetUs = number()
-        stamps.push(stampOf(policy, limit, now, resetUs))
-        return {
-          limit: limit.capacity,
-          windowMs: limit.windowMs,
-          remaining,
-          resetAfterMs: toMs(resetUs),
+      const limits = policy.limits.map(
+        ({ capacity, windowMs }): LimitVerdict => ({
+          limit: capacity,
+          windowMs,
+          remaining: number(),
+          resetAfterMs: toMs(number()),
           retryAfterMs: 0,
-        }
-      })
-      return { outcome: 'allowed', at, limits, ...(!peek && { receipt: { client, policy, cost, stamps } }) }
+        }),
+      )
+      return peek ? { outcome: 'allowed', at, limits } : { outcome: 'allowed', at, limits, takenAt: now }
     }
     const violations = number()
     const limits = refused(policy)
