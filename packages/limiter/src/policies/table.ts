@@ -30,7 +30,7 @@ export interface CompiledPolicy {
   /** A request that costs more can never be allowed. */
   readonly maxCost: number
   /** A client untouched for so long has all of its limits whole again. */
-  readonly forgetAfterUs: number
+  readonly forgetAfterS: number
   readonly failMode: FailMode
   /** Absent: its violations never block. */
   readonly penalty: Penalty | undefined
@@ -87,7 +87,7 @@ export function compilePolicy(source: Policy, penalty: Penalty | undefined, defa
     limits,
     cost: source.cost,
     maxCost: Math.min(...limits.map(limit => limit.maxCost)),
-    forgetAfterUs: Math.max(0, ...limits.map(limit => limit.forgetAfterUs)),
+    forgetAfterS: Math.ceil(Math.max(0, ...limits.map(limit => limit.forgetAfterUs)) / 1_000_000),
     failMode: source.failMode ?? defaults.failMode,
     penalty: source.penalty === undefined ? penalty : compilePenalty(source.penalty, source.id),
     source,
@@ -102,7 +102,7 @@ export const noPolicy = (defaults: Defaults): CompiledPolicy => ({
   limits: [],
   cost: 1,
   maxCost: Number.POSITIVE_INFINITY,
-  forgetAfterUs: 0,
+  forgetAfterS: 0,
   failMode: 'open',
   penalty: undefined,
   source: { id: '-', match: [], limits: [], cost: 1, mode: 'enforce' },

@@ -1,68 +1,66 @@
 import type { Algorithm } from '../algorithm.ts'
 
-/** The log: the times at which units were taken, oldest first; what has expired is dropped from the front in bulk. */
-export class Log {
-  private times: number[] = []
-  private head = 0
+/**
+ * The times at which units were taken, oldest first, in one array: a further object a client is a further cache miss a check.
+ * The first element says where the oldest is; what has expired is dropped from the front in bulk.
+ */
+export type Log = number[]
 
-  get size(): number {
-    return this.times.length - this.head
-  }
+export const emptyLog = (): Log => [1]
 
-  at(index: number): number {
-    return this.times[this.head + index] as number
-  }
+/** How many entries there are. */
+export const sizeOf = (log: Log): number => log.length - (log[0] as number)
 
-  push(time: number): void {
-    this.times.push(time)
-  }
+/** An entry, 0 the oldest. */
+export const entryAt = (log: Log, index: number): number => log[(log[0] as number) + index] as number
 
-  /** Drops what is older than `time`. */
-  expire(time: number): void {
-    const { times } = this
-    let { head } = this
-    while (head < times.length && (times[head] as number) < time) head++
-    if (head === this.head) return
-    if (head === times.length) {
-      this.times = []
-      head = 0
-    } else if (head >= 32 && head * 2 > times.length) {
-      this.times = times.slice(head)
-      head = 0
-    }
-    this.head = head
+/** Drops what is older than `time`. */
+export function expire(log: Log, time: number): void {
+  let head = log[0] as number
+  if (head >= log.length || (log[head] as number) >= time) return
+  do head++
+  while (head < log.length && (log[head] as number) < time)
+  if (head === log.length) {
+    log.length = 1
+    head = 1
+  } else if (head > 32 && head * 2 > log.length) {
+    log.splice(1, head - 1)
+    head = 1
   }
+  log[0] = head
+}
 
-  /** Drops up to `count` entries that equal `time`, newest first. */
-  remove(time: number, count: number): number {
-    const end = this.times.lastIndexOf(time) + 1
-    let start = end
-    while (start > this.head && end - start < count && this.times[start - 1] === time) start--
-    this.times.splice(start, end - start)
-    return end - start
-  }
+/** Drops up to `count` entries that equal `time`, newest first; returns how many went. */
+export function remove(log: Log, time: number, count: number): number {
+  const head = log[0] as number
+  const end = log.lastIndexOf(time) + 1
+  let start = end
+  while (start > head && end - start < count && log[start - 1] === time) start--
+  log.splice(start, end - start)
+  return end - start
 }
 
 /** Exact: fewer than `limit` units in the last `window`. A unit leaves when its age exceeds the window. */
 export const slidingWindow: Algorithm<Log> = {
   id: 'sliding_window',
   bursts: false,
-  fresh: () => new Log(),
+  fresh: emptyLog,
   available(log, { limit, windowUs }, now) {
-    log.expire(now - windowUs)
-    return Math.max(0, limit - log.size)
+    expire(log, now - windowUs)
+    return Math.max(0, limit - sizeOf(log))
   },
   take(log, _limit, now, cost) {
     for (let i = 0; i < cost; i++) log.push(now)
   },
   refund(log, { windowUs }, now, cost, takenAt) {
-    log.expire(now - windowUs)
-    return log.remove(takenAt, cost)
+    expire(log, now - windowUs)
+    return remove(log, takenAt, cost)
   },
   wait(log, { limit, windowUs }, now, cost) {
-    log.expire(now - windowUs)
-    const mustLeave = log.size + cost - limit
-    return mustLeave <= 0 ? 0 : log.at(mustLeave - 1) + windowUs + 1 - now
+    expire(log, now - windowUs)
+    const mustLeave = sizeOf(log) + cost - limit
+    return mustLeave <= 0 ? 0 : entryAt(log, mustLeave - 1) + windowUs + 1 - now
   },
-  fullAfter: (log, { windowUs }, now) => (log.size === 0 ? 0 : Math.max(0, log.at(log.size - 1) + windowUs + 1 - now)),
+  fullAfter: (log, { windowUs }, now) =>
+    sizeOf(log) === 0 ? 0 : Math.max(0, (log[log.length - 1] as number) + windowUs + 1 - now),
 }

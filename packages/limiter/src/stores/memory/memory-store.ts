@@ -1,12 +1,12 @@
 import type { Limit } from '../../algorithms/index.ts'
-import { Log } from '../../algorithms/sliding-window/sliding-window.ts'
+import { entryAt, type Log, sizeOf } from '../../algorithms/sliding-window/sliding-window.ts'
 import type { Block, LimitVerdict, UnblockOptions, UnblockResult } from '../../contracts/index.ts'
 import { formatDuration, parseDuration } from '../../contracts/index.ts'
 import { type CompiledPolicy, describeLimit, type Penalty } from '../../policies/table.ts'
 import type { Check, ClientRecord, NewBlock, Receipt, Refusal, Store, StoreHealth, Verdict } from '../store.ts'
 import { Counters } from './counters.ts'
 import { decide, fits, measure } from './decide.ts'
-import { BLOCKED, COLD, HOT, Node, type Tier, Tiers } from './tiers.ts'
+import { BLOCKED, COLD, HOT, type Linked, type Tier, Tiers } from './tiers.ts'
 
 const KEPT_REFUSALS = 10
 
@@ -18,30 +18,39 @@ interface Violations {
 
 const within = ({ windowUs, times }: Violations, now: number) => times.filter(time => time > now - windowUs)
 
-class Client extends Node {
-  readonly id: string
-  readonly counters = new Counters()
+/** What only few clients have: those that were refused, or forgiven. */
+class Misdeeds {
   /** By Penalty.scope. */
-  violations: Map<string, Violations> | undefined
-  refusals: Refusal[] | undefined
-  block: Block | undefined
+  readonly violations = new Map<string, Violations>()
+  readonly refusals: Refusal[] = []
   offences = 0
   /** µs; offences count until then. */
   offencesUntil = 0
+  /** µs */
   graceUntil = 0
-  /** µs: nothing of it counts any more. */
+}
+
+/**
+ * What every check looks at stands together and its seconds are whole numbers: each further object, each further line of
+ * memory is a cache miss a check.
+ */
+class Client extends Counters implements Linked {
+  block: Block | undefined
+  /** Nothing of it counts any more from this second on (see MemoryStore.second). */
   idleAt = 0
-  /** µs: when it took its place in its tier's order. */
+  /** The second in which it took its place in its tier's order: relinking at every check would cost as much as deciding. */
   placedAt = 0
+  tier: Tier = COLD
+  readonly id: string
+  misdeeds: Misdeeds | undefined
+  older: Linked = this
+  newer: Linked = this
 
   constructor(id: string) {
     super()
     this.id = id
   }
 }
-
-/** The order of last use is kept to this, µs: relinking a client at every check would cost as much as deciding. */
-const ORDER_US = 100_000
 
 /** Half of a limit used: forgetting it would give away something. */
 function isNear(limits: readonly LimitVerdict[]): boolean {
@@ -51,6 +60,16 @@ function isNear(limits: readonly LimitVerdict[]): boolean {
   }
   return false
 }
+
+function misdeedsOf(client: Client): Misdeeds {
+  client.misdeeds ??= new Misdeeds()
+  return client.misdeeds
+}
+
+const offencesOf = (misdeeds: Misdeeds | undefined, now: number) =>
+  misdeeds && misdeeds.offencesUntil > now ? misdeeds.offences : 0
+
+const wordsOf = (log: Log) => ({ units: sizeOf(log), oldest: sizeOf(log) > 0 ? entryAt(log, 0) : null })
 
 /** Microseconds since the epoch that never run backwards, whatever is done to the machine's clock. */
 export const monotonicMicros = (): number => Math.floor((timeOrigin + performance.now()) * 1000)
@@ -75,12 +94,14 @@ export class MemoryStore implements Store {
   private readonly tiers = new Tiers<Client>()
   private readonly maxClients: number
   private readonly clock: () => number
+  private readonly startedAt: number
   private readonly sweeper: NodeJS.Timeout
   private lastDemotion = 0
 
   constructor({ maxClients = 100_000, clock = monotonicMicros }: MemoryStoreOptions = {}) {
     this.maxClients = maxClients
     this.clock = clock
+    this.startedAt = clock()
     this.sweeper = setInterval(() => this.sweep(2000), 1000)
     this.sweeper.unref()
   }
@@ -101,8 +122,9 @@ export class MemoryStore implements Store {
       const block = this.blockOf(client, at)
       if (block) return { outcome: 'blocked', at, limits: [], block }
     }
-    const limits = decide(policy, client.counters, now, cost)
-    if (client.idleAt < now + policy.forgetAfterUs) client.idleAt = now + policy.forgetAfterUs
+    const limits = decide(policy, client, now, cost)
+    const idleAt = this.second(now) + policy.forgetAfterS + 1
+    if (client.idleAt < idleAt) client.idleAt = idleAt
     if (fits(limits)) {
       this.touch(client, isNear(limits) ? HOT : COLD, now)
       return { outcome: 'allowed', at, limits, takenAt: now }
@@ -111,7 +133,7 @@ export class MemoryStore implements Store {
     if (policy.shadow) return { outcome: 'limited', at, limits }
     const refused = policy.limits.find((_, i) => limits[i]?.retryAfterMs !== 0) as Limit
     this.remember(client, { at, policy: policy.id, route, limit: describeLimit(refused) })
-    if (!policy.penalty || !penalise || cost > policy.maxCost || client.graceUntil > now)
+    if (!policy.penalty || !penalise || cost > policy.maxCost || (client.misdeeds?.graceUntil ?? 0) > now)
       return { outcome: 'limited', at, limits }
     return { outcome: 'limited', at, limits, ...this.violate(client, policy, policy.penalty, now) }
   }
@@ -121,7 +143,7 @@ export class MemoryStore implements Store {
     const at = Math.floor(now / 1000)
     const client = this.clients.get(id)
     const block = client && !policy.shadow ? this.blockOf(client, at) : undefined
-    const limits = measure(policy, client?.counters ?? new Counters(), now, cost)
+    const limits = measure(policy, client ?? new Counters(), now, cost)
     const outcome = block ? 'blocked' : fits(limits) ? 'allowed' : 'limited'
     return { outcome, at, limits, ...(block && { block }) }
   }
@@ -129,10 +151,10 @@ export class MemoryStore implements Store {
   refund({ client: id, policy, cost, takenAt }: Receipt): number {
     if (cost === 0) return 0
     const now = this.clock()
-    const counters = this.clients.get(id)?.counters
+    const client = this.clients.get(id)
     let back = 0
     for (const limit of policy.limits) {
-      const state = counters?.get(limit.counter)
+      const state = client?.get(limit.counter)
       if (state !== undefined) back = Math.max(back, policy.algorithm.refund(state, limit, now, cost, takenAt))
     }
     return back
@@ -142,44 +164,49 @@ export class MemoryStore implements Store {
     const now = this.clock()
     const client = this.clients.get(id)
     const block = client && this.blockOf(client, Math.floor(now / 1000))
+    const misdeeds = client?.misdeeds
     return {
       client: id,
       ...(block && { block }),
       violations: Object.fromEntries(
-        [...(client?.violations ?? [])]
+        [...(misdeeds?.violations ?? [])]
           .map(([scope, kept]) => [scope, within(kept, now).map(time => Math.floor(time / 1000))] as const)
           .filter(([, times]) => times.length > 0),
       ),
-      refusals: [...(client?.refusals ?? [])].reverse(),
-      offences: client && client.offencesUntil > now ? client.offences : 0,
-      ...(client && client.graceUntil > now && { graceUntil: Math.floor(client.graceUntil / 1000) }),
+      refusals: [...(misdeeds?.refusals ?? [])].reverse(),
+      offences: offencesOf(misdeeds, now),
+      ...(misdeeds && misdeeds.graceUntil > now && { graceUntil: Math.floor(misdeeds.graceUntil / 1000) }),
     }
   }
 
   block({ client: id, reason, by, durationMs }: NewBlock): Block {
     const now = this.clock()
     const client = this.clients.get(id) ?? this.admit(id, now)
-    const offence = client.offencesUntil > now ? client.offences : 0
-    return this.setBlock(client, now, durationMs, { reason, by, offence })
+    return this.setBlock(client, now, durationMs, { reason, by, offence: offencesOf(client.misdeeds, now) })
   }
 
   unblock(id: string, { keepCounters = false, grace }: UnblockOptions): UnblockResult {
     const now = this.clock()
     const client = this.clients.get(id)
     const block = client && this.blockOf(client, Math.floor(now / 1000))
-    const violations = [...(client?.violations?.values() ?? [])].flatMap(kept => within(kept, now)).length
-    const counters = keepCounters
-      ? []
-      : (client?.counters.names() ?? []).map(counter => counter.split(':')[1] as string)
+    const violations = [...(client?.misdeeds?.violations.values() ?? [])].flatMap(kept => within(kept, now)).length
+    const counters = keepCounters ? [] : (client?.names() ?? []).map(counter => counter.split(':')[1] as string)
     const graceMs = grace === undefined ? 0 : (parseDuration(grace) as number)
     if (client || graceMs > 0) {
       const forgiven = client ?? this.admit(id, now)
       forgiven.block = undefined
-      forgiven.violations = undefined
-      forgiven.offences = 0
-      forgiven.graceUntil = graceMs > 0 ? now + graceMs * 1000 : 0
-      forgiven.idleAt = Math.max(forgiven.idleAt, forgiven.graceUntil)
-      if (!keepCounters) forgiven.counters.clear()
+      const { misdeeds } = forgiven
+      if (misdeeds) {
+        misdeeds.violations.clear()
+        misdeeds.offences = 0
+        misdeeds.graceUntil = 0
+      }
+      if (graceMs > 0) {
+        const graceUntil = now + graceMs * 1000
+        misdeedsOf(forgiven).graceUntil = graceUntil
+        this.keep(forgiven, graceUntil)
+      }
+      if (!keepCounters) forgiven.clear()
       this.tiers.place(forgiven, graceMs > 0 || keepCounters ? HOT : COLD)
     }
     return {
@@ -205,11 +232,11 @@ export class MemoryStore implements Store {
     for (const client of this.clients.values()) {
       const block = this.blockOf(client, Math.floor(now / 1000))
       if (block) yield { key: `block:{${client.id}}`, words: `block of ${client.id}: ${block.reason}`, value: block }
-      for (const name of client.counters.names()) {
+      for (const name of client.names()) {
         const [algorithm, policy, window] = name.split(':')
         const key = `${algorithm}:{${client.id}}:${policy}:${window}`
-        const state = client.counters.get(name)
-        const value = state instanceof Log ? { units: state.size, oldest: state.size > 0 ? state.at(0) : null } : state
+        const state = client.get(name)
+        const value = algorithm === 'sliding_window' ? wordsOf(state as Log) : state
         yield { key, words: `${algorithm} of ${client.id} under ${policy} (${window})`, value }
       }
     }
@@ -220,7 +247,7 @@ export class MemoryStore implements Store {
     const [, kind = '', id = '', rest = ''] = /^([a-z_]+):\{(.*)\}(.*)$/.exec(key) ?? []
     const client = this.clients.get(id)
     if (!client) return false
-    if (kind !== 'block') return client.counters.delete(`${kind}${rest}`)
+    if (kind !== 'block') return client.delete(`${kind}${rest}`)
     const was = client.block !== undefined
     client.block = undefined
     return was
@@ -236,23 +263,23 @@ export class MemoryStore implements Store {
   }
 
   private violate(client: Client, policy: CompiledPolicy, penalty: Penalty, now: number) {
-    client.violations ??= new Map()
+    const misdeeds = misdeedsOf(client)
     const windowUs = penalty.windowMs * 1000
-    const times = within({ windowUs, times: client.violations.get(penalty.scope)?.times ?? [] }, now)
+    const times = within({ windowUs, times: misdeeds.violations.get(penalty.scope)?.times ?? [] }, now)
     times.push(now)
-    client.violations.set(penalty.scope, { windowUs, times })
-    client.idleAt = Math.max(client.idleAt, now + penalty.windowMs * 1000)
+    misdeeds.violations.set(penalty.scope, { windowUs, times })
+    this.keep(client, now + penalty.windowMs * 1000)
     const violations = times.length
     if (violations < penalty.threshold) return { violations }
 
-    client.violations.delete(penalty.scope)
-    const offence = (client.offencesUntil > now ? client.offences : 0) + 1
+    misdeeds.violations.delete(penalty.scope)
+    const offence = offencesOf(misdeeds, now) + 1
     const durationMs = penalty.blockMs[Math.min(offence, penalty.blockMs.length) - 1] as number
     const reason = `${violations} violations within ${formatDuration(penalty.windowMs)}`
     const block = this.setBlock(client, now, durationMs, { reason, by: 'auto', offence, policy: policy.id })
-    client.offences = offence
-    client.offencesUntil = now + (durationMs + penalty.memoryMs) * 1000
-    client.idleAt = Math.max(client.idleAt, client.offencesUntil)
+    misdeeds.offences = offence
+    misdeeds.offencesUntil = now + (durationMs + penalty.memoryMs) * 1000
+    this.keep(client, misdeeds.offencesUntil)
     return { violations, block }
   }
 
@@ -264,22 +291,33 @@ export class MemoryStore implements Store {
   ): Block {
     const since = Math.floor(now / 1000)
     client.block = { client: client.id, ...why, since, until: since + durationMs }
-    client.idleAt = Math.max(client.idleAt, now + durationMs * 1000)
+    this.keep(client, now + durationMs * 1000)
     this.tiers.place(client, BLOCKED)
     return client.block
   }
 
+  /** Whole seconds since the start: small integers need no memory of their own. */
+  private second(us: number): number {
+    return Math.floor((us - this.startedAt) / 1_000_000)
+  }
+
+  /** Something of it counts until then, µs. */
+  private keep(client: Client, until: number): void {
+    client.idleAt = Math.max(client.idleAt, this.second(until) + 1)
+  }
+
   private remember(client: Client, refusal: Refusal): void {
-    client.refusals ??= []
-    client.refusals.push(refusal)
-    if (client.refusals.length > KEPT_REFUSALS) client.refusals.shift()
+    const { refusals } = misdeedsOf(client)
+    refusals.push(refusal)
+    if (refusals.length > KEPT_REFUSALS) refusals.shift()
   }
 
   /** Moves a client up at once, and to the end of its tier's order; it comes down when it is found idle or unblocked. */
   private touch(client: Client, tier: Tier, now: number): void {
-    if (tier <= client.tier && now - client.placedAt < ORDER_US) return
-    const held = client.block ? BLOCKED : client.violations?.size || client.graceUntil ? HOT : tier
-    client.placedAt = now
+    if (tier <= client.tier && client.placedAt === this.second(now)) return
+    const { misdeeds } = client
+    const held = client.block ? BLOCKED : misdeeds?.violations.size || misdeeds?.graceUntil ? HOT : tier
+    client.placedAt = this.second(now)
     this.tiers.place(client, held)
   }
 
@@ -287,7 +325,7 @@ export class MemoryStore implements Store {
     if (this.clients.size >= this.maxClients) this.evict(now)
     const client = new Client(id)
     this.clients.set(id, client)
-    client.placedAt = now
+    client.placedAt = this.second(now)
     this.tiers.place(client, COLD)
     return client
   }
@@ -314,7 +352,7 @@ export class MemoryStore implements Store {
       let seen = 0
       for (const client of this.tiers.of(tier)) {
         if (++seen > atMost) break
-        if (client.idleAt <= now) this.forget(client)
+        if (client.idleAt <= this.second(now)) this.forget(client)
         else if (tier === BLOCKED && !this.blockOf(client, Math.floor(now / 1000))) this.tiers.place(client, HOT)
       }
     }

@@ -4,16 +4,22 @@ export const HOT = 1
 export const BLOCKED = 2
 export type Tier = typeof COLD | typeof HOT | typeof BLOCKED
 
-/** A member of the tiers; `T` adds what is remembered. */
-export class Node {
+/** A member of the tiers: alone, both its neighbours are itself. */
+export interface Linked {
+  tier: Tier
+  older: Linked
+  newer: Linked
+}
+
+class End implements Linked {
   tier: Tier = COLD
-  older: Node = this
-  newer: Node = this
+  older: Linked = this
+  newer: Linked = this
 }
 
 /** Three lists in order of last use, so that what is forgotten first is always at hand. */
-export class Tiers<T extends Node> {
-  private readonly ends = [new Node(), new Node(), new Node()] as const
+export class Tiers<T extends Linked> {
+  private readonly ends = [new End(), new End(), new End()] as const
 
   /** Puts a node last in a tier's order: used just now. */
   place(node: T, tier: Tier): void {
