@@ -1,5 +1,5 @@
 -- sliding_window for one unit of one limit, in as few commands as can be: appends first, takes back when that was one too
--- many. Needs `log` (log.lua). Returns allowed, remaining, µs until a further unit.
+-- many. Needs `log()` (log.lua). Returns allowed, remaining, µs until a further unit.
 local call, tonumber = redis.call, tonumber
 
 local function one(key, now, l, nowText)
@@ -15,7 +15,7 @@ local function one(key, now, l, nowText)
     return one(key, now, l, nowText)
   end
   if head < now - l.window then
-    size = size - log.expire(key, now - l.window, size)
+    size = size - log().expire(key, now - l.window, size)
     head = size > 1 and tonumber(call('LINDEX', key, 0)) or now
     call('PEXPIRE', key, l.ttl)
   end

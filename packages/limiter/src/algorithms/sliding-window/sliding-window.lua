@@ -1,4 +1,4 @@
--- sliding_window: the exact log. Mirrors sliding-window.ts. Needs `log` (log.lua).
+-- sliding_window: the exact log. Mirrors sliding-window.ts. Needs `log()` (log.lua).
 -- state: key, size, head (time of the oldest entry, or false)
 local M = {}
 
@@ -13,7 +13,7 @@ function M.load(key, now, l)
   end
   local state = { key = key, size = size, head = head }
   if head < now - l.window then
-    state.size = size - log.expire(key, now - l.window, size)
+    state.size = size - log().expire(key, now - l.window, size)
     state.head = state.size > 0 and tonumber(redis.call('LINDEX', key, 0)) or nil
     state.renew = true
   end

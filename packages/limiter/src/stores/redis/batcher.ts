@@ -3,7 +3,7 @@ import { decodeBatch, encodeBatch, type Flagged } from './encode.ts'
 import { type Evaluator, evaluate, FENCE, isReply, unavailable } from './evaluate.ts'
 import type { Keys } from './keys.ts'
 import type { RedisNode } from './node.ts'
-import { composeScript, onShiftedClock } from './scripts.ts'
+import { onShiftedClock } from './scripts.ts'
 
 /** How far the store's clock runs ahead of Redis': 0 but in tests that turn it. */
 export interface Clock {
@@ -112,11 +112,10 @@ export class Batcher {
     const checks = entries.map(({ check }) => check)
     const { shiftUs } = this.clock
     const fence = this.node.toRedisUs(batch.deadline - this.deadlineMs * (1 - FENCE)) + shiftUs
-    const { blockKeys, algorithms, args } = encodeBatch(checks, this.keys, fence)
-    const script = composeScript('check', algorithms)
+    const { script, keys, args } = encodeBatch(checks, this.keys, fence)
     const timed = shiftUs === 0 ? script : onShiftedClock(script, shiftUs)
     const sent = performance.now()
-    evaluate(this.node.redis, timed, blockKeys, args, this.cluster).then(
+    evaluate(this.node.redis, timed, keys, args, this.cluster).then(
       reply => {
         this.node.answered(sent, (reply[reply[0] === -1 ? 1 : 0] as number) - shiftUs)
         if (reply[0] !== -1) this.settle(entries, decodeBatch(reply, checks))

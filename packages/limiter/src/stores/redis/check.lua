@@ -1,14 +1,17 @@
 -- Decides a batch of checks, in order, each on its own: block, all limits or none, violation, block.
+-- Composed with `algorithms`, `ones` and `violator`, see scripts.ts.
 -- KEYS[i]  PREFIX:block:{CLIENT} of check i; its other keys share the tag
 -- ARGV     deadline (µs, 0: none), prefix, policies (JSON, see encode.ts), then runs of checks: policy, flags, cost, how many
 -- returns  now (µs), then for each check its group:
---            0 allowed    then a limit: remaining, µs to a further unit
---            1 limited    violations (-1: none), then a limit: remaining, µs to a unit, µs until it fits (-1 never)
---            2 limited and now blocked    as 1, then the block
---            3 blocked    the block; when peeking also the limits, as in 1
---            4 failed     what went wrong
+--            from 0 allowed: this is what remains of the first limit (0 when there is none), then µs to a further unit of it;
+--                   for each further limit both
+--            -1 limited    violations (-1: none), then a limit: remaining, µs to a unit, µs until it fits (-1 never)
+--            -2 limited and now blocked    as -1, then the block
+--            -3 blocked    the block; when peeking also the limits, as in -1
+--            -4 failed     what went wrong
 --          or -1, now when the deadline has passed: then nothing was written.
--- Speed: what only a refusal needs (the penalty, an algorithm's other functions) is read when it is needed.
+-- Speed: what only a refusal needs (the penalty, an algorithm's other functions) is read when it is needed. All blocks are
+-- read in one command; those that this batch sets stand in `set`.
 local call, tonumber = redis.call, tonumber
 local time = call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -19,44 +22,25 @@ local nowText = string.format('%.0f', now)
 local prefix = ARGV[2]
 local result, n = { now }, 1
 local done = 1 -- of `n`: the groups that are whole
+local blocks, set, violate = call('MGET', unpack(KEYS)), nil, nil
 
 local function add(value)
   n = n + 1
   result[n] = value
 end
 
--- Counts a violation; returns how many there are in the window (-1: not counted), and the block it led to.
-local function violate(tag, p)
-  local penalty = cjson.decode(p.penalty)
-  local client = prefix .. ':client:' .. tag
-  local known = call('HMGET', client, 'grace_until', 'offences', 'offences_until')
-  if tonumber(known[1] or 0) > now then return -1 end
-  local key = prefix .. ':violations:' .. tag .. penalty.scope
-  local count = call('RPUSH', key, nowText)
-  local floor = now - penalty.window + 1
-  if count > 1 and tonumber(call('LINDEX', key, 0)) < floor then count = count - log.expire(key, floor, count) end
-  call('PEXPIRE', key, penalty.window / 1000)
-  if count < penalty.threshold then return count end
-
-  call('DEL', key)
-  local offence = (tonumber(known[3] or 0) > now and tonumber(known[2]) or 0) + 1
-  local duration = penalty.blocks[math.min(offence, #penalty.blocks)]
-  local since = math.floor(now / 1000)
-  local block = string.format(
-    '{"client":%s,"reason":%s,"by":"auto","offence":%d,"policy":%s,"since":%.0f,"until":%.0f}',
-    cjson.encode(string.sub(tag, 2, -2)), cjson.encode(penalty.reason), offence, cjson.encode(penalty.policy),
-    since, since + duration)
-  call('SET', prefix .. ':block:' .. tag, block, 'PX', duration)
-  call('HSET', client, 'offences', offence, 'offences_until', string.format('%.0f', now + (duration + penalty.memory) * 1000))
-  call('PEXPIRE', client, duration + penalty.memory)
-  return count, block
-end
-
 -- Begins the group of a refusal; its limits follow, then the block it led to, which it returns.
 local function refuse(tag, p, cost, penalise)
   local violations, block = -1, nil
-  if penalise and p.penalty ~= '' and cost <= p.maxCost then violations, block = violate(tag, p) end
-  add(block and 2 or 1)
+  if penalise and p.penalty ~= '' and cost <= p.maxCost then
+    violate = violate or violator()
+    violations, block = violate(prefix, tag, p.penalty, now, nowText)
+    if block then
+      set = set or {}
+      set[prefix .. ':block:' .. tag] = block
+    end
+  end
+  add(block and -2 or -1)
   add(violations)
   return block
 end
@@ -87,7 +71,7 @@ local function checkLimits(tag, p, cost, penalise, peek)
     if module.available(states[i], now, l) < cost then fits = false end
   end
   if fits then
-    add(0)
+    if #states == 0 then add(0) end
     for i, l in ipairs(p.limits) do
       local state = states[i]
       if not peek then module.take(state, now, l, cost, nowText) end
@@ -109,9 +93,9 @@ local function checkRun(to, p, cost, penalise, shadow, peek)
   while position <= to do
     local blockKey = KEYS[position]
     local tag = string.sub(blockKey, #prefix + 8)
-    local block = not shadow and call('GET', blockKey)
+    local block = not shadow and (blocks[position] or set and set[blockKey])
     if block then
-      add(3)
+      add(-3)
       add(block)
       if peek then measure(p, load(tag, p), cost) end
     else
@@ -127,16 +111,16 @@ local function checkOnes(to, p, cost, penalise, shadow)
   local suffix = l.suffix
   while position <= to do
     local blockKey = KEYS[position]
-    local block = not shadow and call('GET', blockKey)
+    local block = not shadow and (blocks[position] or set and set[blockKey])
     if block then
-      add(3)
+      add(-3)
       add(block)
     else
       local tag = sub(blockKey, skip)
       local allowed, remaining, reset = one(counters .. tag .. suffix, now, l, nowText)
       if allowed then
-        result[n + 1], result[n + 2], result[n + 3] = 0, remaining, reset
-        n = n + 3
+        result[n + 1], result[n + 2] = remaining, reset
+        n = n + 2
       else
         local blocked = refuse(tag, p, cost, penalise)
         add(0)
@@ -165,7 +149,7 @@ while at <= last do
       -- It fails alone: what it has written of its group goes, and the next one is decided.
       for i = n, done + 1, -1 do result[i] = nil end
       n = done
-      add(4)
+      add(-4)
       add(type(failure) == 'table' and failure.err or tostring(failure))
       position, done = position + 1, n
     end

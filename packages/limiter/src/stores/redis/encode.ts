@@ -1,8 +1,10 @@
+import type { Limit } from '../../algorithms/index.ts'
 import type { Block, LimitVerdict } from '../../contracts/index.ts'
 import { formatDuration } from '../../contracts/index.ts'
-import type { CompiledPolicy } from '../../policies/table.ts'
+import type { CompiledPolicy, Penalty } from '../../policies/table.ts'
 import type { Check, Receipt, Verdict } from '../store.ts'
 import type { Keys } from './keys.ts'
+import { composeScript, hasOne, type Script } from './scripts.ts'
 
 /** How check.lua is asked and what it answers; its header names the same fields. */
 type Arg = string | number
@@ -10,6 +12,11 @@ type Arg = string | number
 const PENALISE = 1
 const SHADOW = 2
 const PEEK = 4
+
+/** How a group begins that is not allowed; -1: limited. */
+const NOW_BLOCKED = -2
+const BLOCKED = -3
+const FAILED = -4
 
 export type Flagged = Check & { readonly peek?: boolean }
 
@@ -27,7 +34,7 @@ function describe(policy: CompiledPolicy, prefix: string): string {
     algorithm: algorithm.id,
     counters: `${prefix}:${algorithm.id}:`,
     maxCost: Math.min(maxCost, Number.MAX_SAFE_INTEGER),
-    penalty: penaltyArg(policy),
+    penalty: penaltyOf(policy),
     limits: limits.map(({ counter, limit, capacity, maxCost, windowUs, windowMs }) => ({
       suffix: counter.slice(counter.indexOf(':')),
       limit,
@@ -41,9 +48,18 @@ function describe(policy: CompiledPolicy, prefix: string): string {
   return json
 }
 
-function penaltyArg({ id, penalty }: CompiledPolicy): string {
-  if (!penalty) return ''
-  const { threshold, windowMs, memoryMs, blockMs, scope } = penalty
+const penalties = new WeakMap<CompiledPolicy, string>()
+
+function penaltyOf(policy: CompiledPolicy): string {
+  let known = penalties.get(policy)
+  if (known === undefined) {
+    known = policy.penalty ? describePenalty(policy.id, policy.penalty) : ''
+    penalties.set(policy, known)
+  }
+  return known
+}
+
+function describePenalty(id: string, { threshold, windowMs, memoryMs, blockMs, scope }: Penalty): string {
   return JSON.stringify({
     policy: id,
     threshold,
@@ -55,8 +71,34 @@ function penaltyArg({ id, penalty }: CompiledPolicy): string {
   })
 }
 
-/** KEYS and ARGV of a batch; `deadlineUs` in Redis' time, 0 for none. */
-export function encodeBatch(checks: readonly Flagged[], keys: Keys, deadlineUs: number) {
+/** What Redis is asked: which script, and with what. */
+export interface Question {
+  readonly script: Script
+  readonly keys: readonly string[]
+  readonly args: readonly Arg[]
+}
+
+/** `deadlineUs` in Redis' time, 0 for none. */
+export function encodeBatch(checks: readonly Flagged[], keys: Keys, deadlineUs: number): Question {
+  const first = checks[0] as Flagged
+  return checks.length === 1 && isOne(first) ? encodeOne(first, keys, deadlineUs) : encodeMany(checks, keys, deadlineUs)
+}
+
+const isOne = ({ cost, policy, peek }: Flagged) =>
+  cost === 1 && policy.limits.length === 1 && !peek && hasOne(policy.algorithm.id)
+
+function encodeOne(check: Flagged, keys: Keys, deadlineUs: number): Question {
+  const { client, policy } = check
+  const { algorithm, limits } = policy
+  const { limit, windowUs, windowMs, counter } = limits[0] as Limit
+  return {
+    script: composeScript('solo', [algorithm.id]),
+    keys: [keys.block(client), keys.counter(client, counter)],
+    args: [deadlineUs, keys.prefix, algorithm.id, flagsOf(check), penaltyOf(policy), limit, windowUs, 2 * windowMs],
+  }
+}
+
+function encodeMany(checks: readonly Flagged[], keys: Keys, deadlineUs: number): Question {
   const policies: CompiledPolicy[] = []
   const blockKeys: string[] = []
   const args: Arg[] = [deadlineUs, keys.prefix, '']
@@ -74,7 +116,11 @@ export function encodeBatch(checks: readonly Flagged[], keys: Keys, deadlineUs: 
   }
   args.push(last + 1, flags, cost, count)
   args[2] = `[${policies.map(policy => describe(policy, keys.prefix)).join(',')}]`
-  return { blockKeys, algorithms: policies.map(({ algorithm }) => algorithm.id), args }
+  const script = composeScript(
+    'check',
+    policies.map(({ algorithm }) => algorithm.id),
+  )
+  return { script, keys: blockKeys, args }
 }
 
 /** KEYS and ARGV of refund.lua. */
@@ -93,39 +139,41 @@ const toMs = (us: number) => Math.ceil(us / 1000)
 export function decodeBatch(reply: readonly (number | string)[], checks: readonly Flagged[]): (Verdict | Error)[] {
   const now = reply[0] as number
   const at = Math.floor(now / 1000)
+  const verdicts: (Verdict | Error)[] = []
   let next = 1
   const number = () => reply[next++] as number
-  const refused = (policy: CompiledPolicy) =>
-    policy.limits.map((limit): LimitVerdict => {
-      const [remaining, resetUs, retryUs] = [number(), number(), number()]
-      const verdict = { limit: limit.capacity, windowMs: limit.windowMs, remaining, resetAfterMs: toMs(resetUs) }
-      return retryUs < 0 ? verdict : { ...verdict, retryAfterMs: toMs(retryUs) }
-    })
   const block = () => JSON.parse(String(reply[next++])) as Block
-  return checks.map(({ policy, peek }): Verdict | Error => {
-    const code = number()
-    if (code === 3) return { outcome: 'blocked', at, block: block(), limits: peek ? refused(policy) : [] }
-    if (code === 4) return new Error(String(reply[next++]))
-    if (code === 0) {
-      const limits = policy.limits.map(
-        ({ capacity, windowMs }): LimitVerdict => ({
-          limit: capacity,
-          windowMs,
-          remaining: number(),
-          resetAfterMs: toMs(number()),
-          retryAfterMs: 0,
-        }),
-      )
-      return peek ? { outcome: 'allowed', at, limits } : { outcome: 'allowed', at, limits, takenAt: now }
-    }
-    const violations = number()
-    const limits = refused(policy)
-    return {
-      outcome: 'limited',
-      at,
-      limits,
-      ...(violations >= 0 && { violations }),
-      ...(code === 2 && { block: block() }),
-    }
+  const allowed = ({ capacity, windowMs }: Limit, remaining: number): LimitVerdict => ({
+    limit: capacity,
+    windowMs,
+    remaining,
+    resetAfterMs: toMs(number()),
+    retryAfterMs: 0,
   })
+  const refused = ({ capacity, windowMs }: Limit): LimitVerdict => {
+    const [remaining, resetUs, retryUs] = [number(), number(), number()]
+    const verdict = { limit: capacity, windowMs, remaining, resetAfterMs: toMs(resetUs) }
+    return retryUs < 0 ? verdict : { ...verdict, retryAfterMs: toMs(retryUs) }
+  }
+  for (const { policy, peek } of checks) {
+    const code = number()
+    if (code >= 0) {
+      const limits = policy.limits.map((limit, i) => allowed(limit, i === 0 ? code : number()))
+      verdicts.push(peek ? { outcome: 'allowed', at, limits } : { outcome: 'allowed', at, limits, takenAt: now })
+    } else if (code === BLOCKED) {
+      verdicts.push({ outcome: 'blocked', at, block: block(), limits: peek ? policy.limits.map(refused) : [] })
+    } else if (code === FAILED) {
+      verdicts.push(new Error(String(reply[next++])))
+    } else {
+      const violations = number()
+      verdicts.push({
+        outcome: 'limited',
+        at,
+        limits: policy.limits.map(refused),
+        ...(violations >= 0 && { violations }),
+        ...(code === NOW_BLOCKED && { block: block() }),
+      })
+    }
+  }
+  return verdicts
 }

@@ -63,6 +63,7 @@ interface Step {
   readonly shadow: boolean
   readonly peek: boolean
   readonly refund: boolean
+  readonly alone: boolean
 }
 
 const pause = fc.oneof(
@@ -79,6 +80,7 @@ const step: fc.Arbitrary<Step> = fc.record({
   client: fc.integer({ min: 0, max: 1 }),
   shadow: fc.oneof({ weight: 5, arbitrary: fc.constant(false) }, { weight: 1, arbitrary: fc.constant(true) }),
   peek: fc.oneof({ weight: 5, arbitrary: fc.constant(false) }, { weight: 1, arbitrary: fc.constant(true) }),
+  alone: fc.boolean(),
   refund: fc.oneof({ weight: 4, arbitrary: fc.constant(false) }, { weight: 1, arbitrary: fc.constant(true) }),
 })
 
@@ -125,7 +127,7 @@ describe.each(ALGORITHMS)('%s in Lua and in TypeScript', algorithm => {
           const memory = new MemoryStore({ clock: () => now })
           try {
             let last: Receipt | undefined
-            for (const { pauseUs, cost, shape, client, shadow, peek, refund } of steps) {
+            for (const { pauseUs, cost, shape, client, shadow, peek, refund, alone } of steps) {
               now += pauseUs
               await redis.set('now', String(now))
               if (refund && last) {
@@ -139,9 +141,11 @@ describe.each(ALGORITHMS)('%s in Lua and in TypeScript', algorithm => {
               const policy = shadow ? both.shadow : both.enforced
               const check: Check = { client: `c${client}`, policy, cost, route: 'GET /', penalise: true }
               const flagged = { ...check, peek }
-              const { blockKeys, algorithms, args } = encodeBatch([flagged], keys, 0)
-              const reply = await evaluate(redis, virtual(composeScript('check', algorithms)), blockKeys, args)
-              const theirs = decodeBatch(reply, [flagged])[0] as Verdict
+              // A check alone is asked in another way than one among others.
+              const batch = alone ? [flagged] : [{ ...check, client: 'bystander', peek: true }, flagged]
+              const question = encodeBatch(batch, keys, 0)
+              const reply = await evaluate(redis, virtual(question.script), question.keys, question.args)
+              const theirs = decodeBatch(reply, batch).at(-1) as Verdict
               if (theirs.outcome === 'blocked' && theirs.block && theirs.block.until <= now / 1000) {
                 // Nothing expires by itself here: do what the TTL would.
                 await redis.del(keys.block(check.client))

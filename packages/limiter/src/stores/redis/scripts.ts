@@ -16,30 +16,39 @@ export const script = (text: string): Script => ({ text, sha: createHash('sha1')
 export const loadScript = (name: string): Script => script(read(`stores/redis/${name}.lua`))
 
 const room = (id: AlgorithmId) => id.replaceAll('_', '-')
+/** A function that returns what the file returns: what is not called costs next to nothing. */
 const thunk = (path: string) => `function()\n${read(path)}end`
 
-/** Algorithms that have a quicker way for one unit of one limit, which is what nearly every check asks. */
 const ONES: readonly AlgorithmId[] = ['sliding_window']
+
+/** Whether an algorithm has a quicker way for one unit of one limit, which is what nearly every check asks. */
+export const hasOne = (id: AlgorithmId): boolean => ONES.includes(id)
 
 const composed = new Map<string, Script>()
 
 /**
  * A script with just the algorithms that it needs, so that a batch loads nothing it does not run. It finds them as
- * `algorithms.NAME()`, and the quick ones as `ones.NAME`.
+ * `algorithms.NAME()`, the quick ones as `ones.NAME`, and how to count a violation as `violator()`.
  */
-export function composeScript(name: 'check' | 'refund', algorithms: readonly AlgorithmId[]): Script {
+export function composeScript(name: 'check' | 'solo' | 'refund', algorithms: readonly AlgorithmId[]): Script {
   const ids = algorithms.length === 1 ? algorithms : [...new Set(algorithms)].sort()
   const key = ids.length === 1 ? `${name} ${ids[0]}` : `${name} ${ids.join(' ')}`
   let made = composed.get(key)
   if (!made) {
-    const rooms = ids.map(id => `algorithms.${id} = ${thunk(`algorithms/${room(id)}/${room(id)}.lua`)}\n`)
-    const ones = ids
-      .filter(id => ONES.includes(id))
-      .map(id => `ones.${id} = (${thunk(`algorithms/${room(id)}/one.lua`)})()\n`)
-    const log = `local log = (${thunk('algorithms/sliding-window/log.lua')})()\n`
-    made = script(
-      `${log}local algorithms, ones = {}, {}\n${rooms.join('')}${ones.join('')}${read(`stores/redis/${name}.lua`)}`,
-    )
+    const parts = [
+      `local logs, log\nlog = function()\nlogs = logs or (${thunk('algorithms/sliding-window/log.lua')})()\nreturn logs\nend\n`,
+      name === 'solo'
+        ? ''
+        : `local algorithms = {\n${ids.map(id => `${id} = ${thunk(`algorithms/${room(id)}/${room(id)}.lua`)},\n`).join('')}}\n`,
+      name === 'refund'
+        ? ''
+        : `local ones = {\n${ids
+            .filter(hasOne)
+            .map(id => `${id} = (${thunk(`algorithms/${room(id)}/one.lua`)})(),\n`)
+            .join('')}}\nlocal violator = ${thunk('stores/redis/violate.lua')}\n`,
+      read(`stores/redis/${name}.lua`),
+    ]
+    made = script(parts.join(''))
     composed.set(key, made)
   }
   return made
