@@ -1,6 +1,6 @@
 import type { Verdict } from '../store.ts'
-import { decodeBatch, encodeBatch, type Flagged } from './encode.ts'
-import { type Evaluator, evaluate, FENCE, isReply, unavailable } from './evaluate.ts'
+import { type Asked, decodeBatch, encodeBatch, type Flagged } from './encode.ts'
+import { type Evaluator, evaluateAll, FENCE, isReply, unavailable } from './evaluate.ts'
 import type { Keys } from './keys.ts'
 import type { RedisNode } from './node.ts'
 import { onShiftedClock } from './scripts.ts'
@@ -10,8 +10,7 @@ export interface Clock {
   shiftUs: number
 }
 
-interface Entry {
-  readonly check: Flagged
+interface Entry extends Asked {
   resolve(verdict: Verdict): void
   reject(error: Error): void
 }
@@ -75,7 +74,7 @@ export class Batcher {
     const batch: Batch = { entries, deadline: this.since + this.deadlineMs, unanswered: groups.length }
     this.inFlight++
     this.watch(batch)
-    for (const group of groups) this.ask(group, batch, false)
+    this.ask(groups, batch, false)
   }
 
   /** One timer for all: the deadlines fall due in the order of the batches. */
@@ -107,29 +106,33 @@ export class Batcher {
     if (oldest) this.wake(oldest.deadline - now)
   }
 
-  /** One EVALSHA; settles every entry. */
-  private ask(entries: readonly Entry[], batch: Batch, retried: boolean): void {
-    const checks = entries.map(({ check }) => check)
+  /** One EVALSHA a group; settles every entry. */
+  private ask(groups: readonly (readonly Entry[])[], batch: Batch, retried: boolean): void {
     const { shiftUs } = this.clock
     const fence = this.node.toRedisUs(batch.deadline - this.deadlineMs * (1 - FENCE)) + shiftUs
-    const { script, keys, args } = encodeBatch(checks, this.keys, fence)
-    const timed = shiftUs === 0 ? script : onShiftedClock(script, shiftUs)
+    const questions = groups.map(group => {
+      const question = encodeBatch(group, this.keys, fence)
+      return shiftUs === 0 ? question : { ...question, script: onShiftedClock(question.script, shiftUs) }
+    })
     const sent = performance.now()
-    evaluate(this.node.redis, timed, keys, args, this.cluster).then(
-      reply => {
-        this.node.answered(sent, (reply[reply[0] === -1 ? 1 : 0] as number) - shiftUs)
-        if (reply[0] !== -1) this.settle(entries, decodeBatch(reply, checks))
-        // Nothing was written: the clock we knew may be old, so ask once more while there is time.
-        else if (!retried && performance.now() < batch.deadline) return this.ask(entries, batch, true)
-        else for (const entry of entries) entry.reject(unavailable('Redis came to it too late'))
-        this.answered(batch)
-      },
-      (error: Error) => {
-        if (isReply(error)) this.node.failed(error)
-        for (const entry of entries) entry.reject(unavailable(error.message))
-        this.answered(batch)
-      },
-    )
+    for (const [i, answer] of evaluateAll(this.node.redis, questions, this.cluster).entries()) {
+      const group = groups[i] as readonly Entry[]
+      answer.then(
+        reply => {
+          this.node.answered(sent, (reply[reply[0] === -1 ? 1 : 0] as number) - shiftUs)
+          if (reply[0] !== -1) this.settle(group, decodeBatch(reply, group))
+          // Nothing was written: the clock we knew may be old, so ask once more while there is time.
+          else if (!retried && performance.now() < batch.deadline) return this.ask([group], batch, true)
+          else for (const entry of group) entry.reject(unavailable('Redis came to it too late'))
+          this.answered(batch)
+        },
+        (error: Error) => {
+          if (isReply(error)) this.node.failed(error)
+          for (const entry of group) entry.reject(unavailable(error.message))
+          this.answered(batch)
+        },
+      )
+    }
   }
 
   private answered(batch: Batch): void {

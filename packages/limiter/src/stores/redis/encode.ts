@@ -3,8 +3,9 @@ import type { Block, LimitVerdict } from '../../contracts/index.ts'
 import { formatDuration } from '../../contracts/index.ts'
 import type { CompiledPolicy, Penalty } from '../../policies/table.ts'
 import type { Check, Receipt, Verdict } from '../store.ts'
+import type { Question, Reply } from './evaluate.ts'
 import type { Keys } from './keys.ts'
-import { composeScript, hasOne, type Script } from './scripts.ts'
+import { composeScript, hasOne } from './scripts.ts'
 
 /** How check.lua is asked and what it answers; its header names the same fields. */
 type Arg = string | number
@@ -19,6 +20,10 @@ const BLOCKED = -3
 const FAILED = -4
 
 export type Flagged = Check & { readonly peek?: boolean }
+
+export interface Asked {
+  readonly check: Flagged
+}
 
 const flagsOf = ({ policy, penalise, peek }: Flagged) =>
   (penalise ? PENALISE : 0) + (policy.shadow ? SHADOW : 0) + (peek ? PEEK : 0)
@@ -71,17 +76,10 @@ function describePenalty(id: string, { threshold, windowMs, memoryMs, blockMs, s
   })
 }
 
-/** What Redis is asked: which script, and with what. */
-export interface Question {
-  readonly script: Script
-  readonly keys: readonly string[]
-  readonly args: readonly Arg[]
-}
-
 /** `deadlineUs` in Redis' time, 0 for none. */
-export function encodeBatch(checks: readonly Flagged[], keys: Keys, deadlineUs: number): Question {
-  const first = checks[0] as Flagged
-  return checks.length === 1 && isOne(first) ? encodeOne(first, keys, deadlineUs) : encodeMany(checks, keys, deadlineUs)
+export function encodeBatch(asked: readonly Asked[], keys: Keys, deadlineUs: number): Question {
+  const { check } = asked[0] as Asked
+  return asked.length === 1 && isOne(check) ? encodeOne(check, keys, deadlineUs) : encodeMany(asked, keys, deadlineUs)
 }
 
 const isOne = ({ cost, policy, peek }: Flagged) =>
@@ -98,12 +96,12 @@ function encodeOne(check: Flagged, keys: Keys, deadlineUs: number): Question {
   }
 }
 
-function encodeMany(checks: readonly Flagged[], keys: Keys, deadlineUs: number): Question {
+function encodeMany(asked: readonly Asked[], keys: Keys, deadlineUs: number): Question {
   const policies: CompiledPolicy[] = []
   const blockKeys: string[] = []
   const args: Arg[] = [deadlineUs, keys.prefix, '']
   let [last, flags, cost, count] = [-1, 0, 0, 0]
-  for (const check of checks) {
+  for (const { check } of asked) {
     blockKeys.push(keys.block(check.client))
     let index = policies.indexOf(check.policy)
     if (index < 0) index = policies.push(check.policy) - 1
@@ -136,7 +134,7 @@ export function refundArgs({ client, policy, cost, takenAt }: Receipt, keys: Key
 const toMs = (us: number) => Math.ceil(us / 1000)
 
 /** The answers to a batch, in order; what failed alone is an Error. */
-export function decodeBatch(reply: readonly (number | string)[], checks: readonly Flagged[]): (Verdict | Error)[] {
+export function decodeBatch(reply: Reply, asked: readonly Asked[]): (Verdict | Error)[] {
   const now = reply[0] as number
   const at = Math.floor(now / 1000)
   const verdicts: (Verdict | Error)[] = []
@@ -155,7 +153,8 @@ export function decodeBatch(reply: readonly (number | string)[], checks: readonl
     const verdict = { limit: capacity, windowMs, remaining, resetAfterMs: toMs(resetUs) }
     return retryUs < 0 ? verdict : { ...verdict, retryAfterMs: toMs(retryUs) }
   }
-  for (const { policy, peek } of checks) {
+  for (const { check } of asked) {
+    const { policy, peek } = check
     const code = number()
     if (code >= 0) {
       const limits = policy.limits.map((limit, i) => allowed(limit, i === 0 ? code : number()))

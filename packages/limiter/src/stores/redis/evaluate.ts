@@ -1,11 +1,26 @@
-import type { Cluster, Redis } from 'ioredis'
+import { type Cluster, Command, type Pipeline, type Redis } from 'ioredis'
 import { BouncerError } from '../../errors.ts'
 import type { Script } from './scripts.ts'
 
 /** Of a deadline: what Redis may use. The rest is for the answer's way back, so that what was done is also heard. */
 export const FENCE = 0.8
 
-export type Evaluator = Pick<Redis | Cluster, 'evalsha' | 'eval'>
+export type Evaluator = Pick<Redis | Cluster, 'sendCommand'>
+
+/** What Redis is asked: which script, and with what. */
+export interface Question {
+  readonly script: Script
+  readonly keys: readonly string[]
+  readonly args: readonly (string | number)[]
+}
+
+/** Text as bytes where it was asked for so: most answers are numbers only, and looking through them for text costs. */
+export type Reply = (number | string | Buffer)[]
+
+type Encoding = 'utf8' | null
+
+const command = (name: 'evalsha' | 'eval', { script, keys, args }: Question, replyEncoding: Encoding) =>
+  new Command(name, [name === 'eval' ? script.text : script.sha, keys.length, ...keys, ...args], { replyEncoding })
 
 /**
  * EVALSHA; a script that the server has lost is sent whole, one that it has moved to another node follows there. No other
@@ -13,20 +28,39 @@ export type Evaluator = Pick<Redis | Cluster, 'evalsha' | 'eval'>
  */
 export async function evaluate(
   redis: Evaluator,
-  { sha, text }: Script,
+  script: Script,
   keys: readonly string[],
   args: readonly (string | number)[],
   cluster?: Evaluator,
 ): Promise<(number | string)[]> {
-  try {
-    return (await redis.evalsha(sha, keys.length, ...keys, ...args)) as (number | string)[]
-  } catch (error) {
-    const { message } = error as Error
-    if (message.startsWith('NOSCRIPT'))
-      return (await redis.eval(text, keys.length, ...keys, ...args)) as (number | string)[]
-    if (cluster && /^(MOVED|ASK) /.test(message)) return evaluate(cluster, { sha, text }, keys, args)
-    throw error
+  return (await ask(redis, { script, keys, args }, 'utf8', cluster)) as (number | string)[]
+}
+
+/** The same for several at once, in one write; text in the answers stays bytes. */
+export function evaluateAll(redis: Redis, questions: readonly Question[], cluster?: Evaluator): Promise<Reply>[] {
+  if (questions.length === 1) return [ask(redis, questions[0] as Question, null, cluster)]
+  const pipeline = redis.pipeline() as unknown as Pipeline
+  const answers = questions.map(question => {
+    const asked = command('evalsha', question, null)
+    pipeline.sendCommand(asked)
+    return asked.promise.catch((error: Error) => again(error, redis, question, null, cluster)) as Promise<Reply>
+  })
+  pipeline.exec().catch(() => {})
+  return answers
+}
+
+function ask(redis: Evaluator, question: Question, encoding: Encoding, cluster?: Evaluator): Promise<Reply> {
+  const asked = command('evalsha', question, encoding)
+  redis.sendCommand(asked)
+  return asked.promise.catch((error: Error) => again(error, redis, question, encoding, cluster)) as Promise<Reply>
+}
+
+function again(error: Error, redis: Evaluator, question: Question, encoding: Encoding, cluster?: Evaluator) {
+  if (error.message.startsWith('NOSCRIPT')) {
+    return redis.sendCommand(command('eval', question, encoding)) as Promise<Reply>
   }
+  if (cluster && /^(MOVED|ASK) /.test(error.message)) return ask(cluster, question, encoding)
+  throw error
 }
 
 /** Whether the server answered so, rather than the connection ending. */

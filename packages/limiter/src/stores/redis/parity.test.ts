@@ -142,7 +142,8 @@ describe.each(ALGORITHMS)('%s in Lua and in TypeScript', algorithm => {
               const check: Check = { client: `c${client}`, policy, cost, route: 'GET /', penalise: true }
               const flagged = { ...check, peek }
               // A check alone is asked in another way than one among others.
-              const batch = alone ? [flagged] : [{ ...check, client: 'bystander', peek: true }, flagged]
+              const bystander = { check: { ...check, client: 'bystander', peek: true } }
+              const batch = alone ? [{ check: flagged }] : [bystander, { check: flagged }]
               const question = encodeBatch(batch, keys, 0)
               const reply = await evaluate(redis, virtual(question.script), question.keys, question.args)
               const theirs = decodeBatch(reply, batch).at(-1) as Verdict

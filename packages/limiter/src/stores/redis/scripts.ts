@@ -24,34 +24,40 @@ const ONES: readonly AlgorithmId[] = ['sliding_window']
 /** Whether an algorithm has a quicker way for one unit of one limit, which is what nearly every check asks. */
 export const hasOne = (id: AlgorithmId): boolean => ONES.includes(id)
 
-const composed = new Map<string, Script>()
+type Composed = 'check' | 'solo' | 'refund'
+
+const composed: Record<Composed, Map<string, Script>> = { check: new Map(), solo: new Map(), refund: new Map() }
 
 /**
  * A script with just the algorithms that it needs, so that a batch loads nothing it does not run. It finds them as
  * `algorithms.NAME()`, the quick ones as `ones.NAME`, and how to count a violation as `violator()`.
  */
-export function composeScript(name: 'check' | 'solo' | 'refund', algorithms: readonly AlgorithmId[]): Script {
+export function composeScript(name: Composed, algorithms: readonly AlgorithmId[]): Script {
   const ids = algorithms.length === 1 ? algorithms : [...new Set(algorithms)].sort()
-  const key = ids.length === 1 ? `${name} ${ids[0]}` : `${name} ${ids.join(' ')}`
-  let made = composed.get(key)
+  // No key is put together for what is asked all the time.
+  const key = ids.length === 1 ? (ids[0] as string) : ids.join(' ')
+  let made = composed[name].get(key)
   if (!made) {
-    const parts = [
-      `local logs, log\nlog = function()\nlogs = logs or (${thunk('algorithms/sliding-window/log.lua')})()\nreturn logs\nend\n`,
-      name === 'solo'
-        ? ''
-        : `local algorithms = {\n${ids.map(id => `${id} = ${thunk(`algorithms/${room(id)}/${room(id)}.lua`)},\n`).join('')}}\n`,
-      name === 'refund'
-        ? ''
-        : `local ones = {\n${ids
-            .filter(hasOne)
-            .map(id => `${id} = (${thunk(`algorithms/${room(id)}/one.lua`)})(),\n`)
-            .join('')}}\nlocal violator = ${thunk('stores/redis/violate.lua')}\n`,
-      read(`stores/redis/${name}.lua`),
-    ]
-    made = script(parts.join(''))
-    composed.set(key, made)
+    made = compose(name, ids)
+    composed[name].set(key, made)
   }
   return made
+}
+
+function compose(name: Composed, ids: readonly AlgorithmId[]): Script {
+  const file = (id: AlgorithmId, part: string) => thunk(`algorithms/${room(id)}/${part}.lua`)
+  const table = (rows: readonly string[]) => `{\n${rows.join(',\n')}\n}`
+  // A lone check that is asked the quick way needs no other.
+  const whole = name === 'solo' ? [] : ids.map(id => `${id} = ${file(id, room(id))}`)
+  return script(`local made
+local function log()
+made = made or (${file('sliding_window', 'log')})()
+return made
+end
+local algorithms = ${table(whole)}
+local ones = ${table(ids.filter(hasOne).map(id => `${id} = (${file(id, 'one')})()`))}
+local violator = ${thunk('stores/redis/violate.lua')}
+${read(`stores/redis/${name}.lua`)}`)
 }
 
 const fences = new WeakMap<Script, Script>()
