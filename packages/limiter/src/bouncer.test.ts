@@ -544,8 +544,8 @@ describe('totals and frames', () => {
       { policies: {}, blocks: 0 },
     ])
     expect(frames[0]?.top).toEqual([
-      { client: '203.0.113.1', count: 10 },
-      { client: '203.0.113.2', count: 2 },
+      { client: '203.0.113.1', count: 10, outcomes: { allowed: 3, limited: 5, blocked: 2 } },
+      { client: '203.0.113.2', count: 2, outcomes: { allowed: 2 } },
     ])
     expect(frames[0]).toMatchObject({
       at: START / 1000,

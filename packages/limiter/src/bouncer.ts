@@ -22,6 +22,9 @@ import { redisBackend } from './stores/redis/redis-backend.ts'
 import type { Answer, Check, StoreHealth, Verdict } from './stores/store.ts'
 import { version } from './version.ts'
 
+/** In process one decision in so many is timed. */
+const TIME_EVERY = 8
+
 /** A limiter: decides requests, and lets an operator see and change how. Made by `createBouncer`. */
 export class Bouncer implements Decider {
   /** What an operator can do. */
@@ -31,7 +34,7 @@ export class Bouncer implements Decider {
   private readonly backend: Backend
   private readonly options: ReturnType<typeof parseOptions>
   private readonly identifyPeer: ReturnType<typeof createIdentifier>
-  private readonly recorder = new Recorder()
+  private readonly recorder: Recorder
   private readonly reporter: Reporter
   private readonly frameListeners = new Set<(frame: StatsFrame) => void>()
   private readonly unmatched: CompiledPolicy
@@ -49,6 +52,7 @@ export class Bouncer implements Decider {
     this.instance = this.options.instance ?? `${hostname()}:${process.pid}`
     const memory = { seed, maxClients, clock, instance: this.instance }
     this.backend = this.options.redis ? redisBackend(this.options.redis, { ...memory, logger }) : memoryBackend(memory)
+    this.recorder = new Recorder(this.options.redis ? 1 : TIME_EVERY)
     const { ledger, events } = this.backend
     this.events = events
     this.identifyPeer = createIdentifier(this.options)
@@ -79,8 +83,8 @@ export class Bouncer implements Decider {
    * because of the store: then the policy's fail mode decides. Throws ERR_INVALID for a `cost` that is not an integer from 0.
    */
   check(request: RequestToCheck): Answer<Decision> {
-    const started = performance.now()
-    const { rules, backend } = this
+    const { rules, backend, recorder } = this
+    const started = recorder.isTiming ? performance.now() : undefined
     const who = this.identify(request.peer)
     const policy = rules.table.match(request.method, request.path) ?? this.unmatched
     const check = this.toCheck(request, who, policy)
@@ -251,8 +255,8 @@ export class Bouncer implements Decider {
     return withoutStore(check, 'degraded-refused', 'store', at, 1000)
   }
 
-  private done(decision: Decision, check: Check, started: number): Decision {
-    this.recorder.record(decision, (performance.now() - started) / 1000)
+  private done(decision: Decision, check: Check, started: number | undefined): Decision {
+    this.recorder.record(decision, started === undefined ? undefined : (performance.now() - started) / 1000)
     if (!isAllowed(decision)) this.tell(decision, check)
     if (!check.penalise) this.warnOfProxy(check)
     return decision

@@ -143,16 +143,26 @@ describe('the recorder', () => {
     expect(recorder.totals().latency.indexOf(1)).toBe(bucket)
   })
 
+  test('timing one in eight, each of them stands for those before it', () => {
+    const recorder = new Recorder(8)
+    for (let i = 0; i < 20; i++) recorder.record(decision(), recorder.isTiming ? (i < 8 ? 0.002 : 0.02) : undefined)
+    const { latency } = recorder.frame(1000, 0)
+    // The first, then those up to and with the 9th, the 17th; the last three are counted as it was.
+    expect(latency[LATENCY_BUCKETS.indexOf(0.0025)]).toBe(1)
+    expect(latency[LATENCY_BUCKETS.indexOf(0.025)]).toBe(19)
+    expect(recorder.totals().latencySum).toBeCloseTo(0.002 + 19 * 0.02)
+  })
+
   test('a frame names the busiest 20 clients of its own second', () => {
     const recorder = new Recorder()
     for (let i = 1; i <= 30; i++) for (let n = 0; n < i; n++) recorder.record(decision({ client: `c${i}` }), 0)
     const { top } = recorder.frame(1000, 0)
     expect(top).toHaveLength(20)
     expect(top.slice(0, 2)).toEqual([
-      { client: 'c30', count: 30 },
-      { client: 'c29', count: 29 },
+      { client: 'c30', count: 30, outcomes: { allowed: 30 } },
+      { client: 'c29', count: 29, outcomes: { allowed: 29 } },
     ])
     recorder.record(decision({ client: 'c1' }), 0)
-    expect(recorder.frame(2000, 0).top).toEqual([{ client: 'c1', count: 1 }])
+    expect(recorder.frame(2000, 0).top).toEqual([{ client: 'c1', count: 1, outcomes: { allowed: 1 } }])
   })
 })

@@ -1,31 +1,85 @@
+import { OUTCOMES, type Outcome, type OutcomeCounts } from '../contracts/index.ts'
+
+/** One client's decisions. */
+class Tally implements Record<Outcome, number> {
+  readonly client: string
+  /** What may have been forgotten of it, at most. */
+  readonly missed: number
+  count = 0
+  refused = 0
+  allowed = 0
+  limited = 0
+  blocked = 0
+  exempt = 0
+  'degraded-allowed' = 0
+  'degraded-refused' = 0
+
+  constructor(client: string, missed: number) {
+    this.client = client
+    this.missed = missed
+  }
+}
+
+/** Of those refused, so many are remembered however seldom they come. */
+const REFUSED = 1000
+
+export interface Counted {
+  readonly client: string
+  readonly count: number
+  readonly outcomes: OutcomeCounts
+}
+
 /**
- * Misra-Gries ("Finding repeated elements", 1982): the most frequent clients in bounded memory. A count is too low by at
- * most total / size; whoever made more than that share of the requests is always among them.
+ * The most frequent clients in bounded memory: lossy counting (Manku and Motwani, "Approximate Frequency Counts over Data
+ * Streams", 2002). Exact while there are no more than `width` clients; then a count is too low by at most total / width, and
+ * at most about width × log2(total / width) are remembered.
  */
 export class Top {
-  private counts = new Map<string, number>()
-  private readonly size: number
+  private tallies = new Map<string, Tally>()
+  private forgotten = 0
+  private sincePruned = 0
+  private readonly width: number
 
-  constructor(size: number) {
-    this.size = size
+  constructor(width: number) {
+    this.width = width
   }
 
-  add(client: string): void {
-    const count = this.counts.get(client)
-    if (count !== undefined) this.counts.set(client, count + 1)
-    else if (this.counts.size < this.size) this.counts.set(client, 1)
-    else {
-      for (const [other, n] of this.counts) {
-        if (n === 1) this.counts.delete(other)
-        else this.counts.set(other, n - 1)
-      }
+  add(client: string, outcome: Outcome): void {
+    let tally = this.tallies.get(client)
+    if (tally === undefined) {
+      tally = new Tally(client, this.forgotten)
+      this.tallies.set(client, tally)
     }
+    tally.count++
+    if (outcome === 'allowed') tally.allowed++
+    else {
+      tally[outcome]++
+      if (outcome !== 'exempt' && outcome !== 'degraded-allowed') tally.refused++
+    }
+    if (++this.sincePruned >= this.width && this.tallies.size > this.width) this.prune()
   }
 
-  /** The busiest `n`, and starts afresh. */
-  take(n: number): { client: string; count: number }[] {
-    const all = [...this.counts].map(([client, count]) => ({ client, count }))
-    this.counts = new Map()
-    return all.sort((a, b) => b.count - a.count).slice(0, n)
+  /** The busiest `n`, then others that were refused, at most `most` in all; starts afresh. */
+  take(n: number, most: number): Counted[] {
+    const all = [...this.tallies.values()].sort((a, b) => b.count - a.count)
+    const refused = all.slice(n).filter(tally => tally.refused > 0)
+    this.tallies = new Map()
+    this.forgotten = 0
+    this.sincePruned = 0
+    return [...all.slice(0, n), ...refused].slice(0, most).map(tally => ({
+      client: tally.client,
+      count: tally.count,
+      outcomes: Object.fromEntries(OUTCOMES.filter(outcome => tally[outcome] > 0).map(o => [o, tally[o]])),
+    }))
+  }
+
+  private prune(): void {
+    this.sincePruned = 0
+    this.forgotten++
+    let kept = 0
+    for (const [client, { count, missed, refused }] of this.tallies) {
+      if (count + missed > this.forgotten || (refused > 0 && ++kept <= REFUSED)) continue
+      this.tallies.delete(client)
+    }
   }
 }
