@@ -1,5 +1,7 @@
 export { Bouncer, createBouncer } from './bouncer.ts'
 export * from './contracts/index.ts'
+export { instanceStatus } from './control/fleet-status.ts'
+export { type FleetView, fleetViewOf, sumFrames } from './control/fleet-view.ts'
 export type { Catchup, EventLog } from './events/event-log.ts'
 export type { ExpressOptions, RequestToCheck } from './express.ts'
 export { type HeaderStyle, type Problem, problemOf } from './headers.ts'

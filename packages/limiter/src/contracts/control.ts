@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { type Block, blockSchema } from './decision.ts'
 import { eventSchema } from './events.ts'
 import { durationBetween, policySchema, type Settings, settingsSchema } from './policy.ts'
+import type { ClientHistory, StatsHistory, StatsQuery } from './stats.ts'
 import { strict } from './strict.ts'
 
 /** Who makes a change, as the audit will say it. */
@@ -314,6 +315,10 @@ export interface ControlPlane {
   clients(query: ClientsQuery): Promise<ClientSummary[]>
   /** All that is known of one client. */
   client(client: string): Promise<ClientDetail>
+  /** Its requests by outcome, by the minute, for the last hour. */
+  clientHistory(client: string): Promise<ClientHistory>
+  /** What the whole fleet did: kept for a day. */
+  stats(query: StatsQuery): Promise<StatsHistory>
   explain(query: ExplainQuery): Promise<Explanation>
   /** Blocks in force, soonest to end first. */
   blocks(): Promise<Block[]>

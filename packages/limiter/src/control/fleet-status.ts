@@ -10,6 +10,17 @@ const REQUESTS = ['allowed', 'exempt', 'degraded-allowed', ...REFUSALS] as const
 const sum = (frame: StatsFrame, outcomes: readonly (keyof OutcomeCounts)[]) =>
   Object.values(frame.policies).reduce((total, counts) => total + outcomes.reduce((n, o) => n + (counts[o] ?? 0), 0), 0)
 
+/** What an instance says of itself. */
+export const instanceStatus = (frame: StatsFrame): Status['instances'][number] => ({
+  instance: frame.instance,
+  version: frame.version,
+  uptimeMs: frame.uptimeMs,
+  epoch: frame.epoch,
+  requestsPerSecond: (sum(frame, REQUESTS) * 1000) / frame.spanMs,
+  refusedPerSecond: (sum(frame, REFUSALS) * 1000) / frame.spanMs,
+  degraded: sum(frame, DEGRADED),
+})
+
 /** The whole fleet at a glance. */
 export async function fleetStatus(instance: { epoch: number; totals(): Totals }, backend: Backend): Promise<Status> {
   const { store, ledger } = backend
@@ -25,15 +36,7 @@ export async function fleetStatus(instance: { epoch: number; totals(): Totals },
     state: health.state,
     version,
     store: { kind: store.kind, ...health, ...(clients !== undefined && { clients }) },
-    instances: frames.map(frame => ({
-      instance: frame.instance,
-      version: frame.version,
-      uptimeMs: frame.uptimeMs,
-      epoch: frame.epoch,
-      requestsPerSecond: (sum(frame, REQUESTS) * 1000) / frame.spanMs,
-      refusedPerSecond: (sum(frame, REFUSALS) * 1000) / frame.spanMs,
-      degraded: sum(frame, DEGRADED),
-    })),
+    instances: frames.map(instanceStatus),
     epoch: instance.epoch,
     ...(state && { policies: state.policies.length }),
     ...(blocks && { activeBlocks: blocks.length }),

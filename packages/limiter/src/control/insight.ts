@@ -58,30 +58,38 @@ export async function clientDetail(backend: Backend, rules: Rules, client: strin
 
 /** Of how many clients a listing looks at the counters. */
 const LOOKED_AT = 200
+/** Who was refused so long ago is still of interest. */
+const LATELY_MS = 60_000
 
-/** The busiest clients of the last second, those refused lately and those blocked, with the counter that is fullest. */
-export async function listClients(
-  backend: Backend,
-  rules: Rules,
-  frames: readonly StatsFrame[],
-  sort: 'busiest' | 'nearest',
-  limit: number,
-): Promise<ClientSummary[]> {
-  const { store } = backend
+/** Requests a second by client, as far as frames tell; busiest first. */
+function ratesOf(frames: readonly StatsFrame[]): Map<string, number> {
   const rates = new Map<string, number>()
   for (const { top, spanMs } of frames) {
     for (const { client, count } of top) rates.set(client, (rates.get(client) ?? 0) + (count * 1000) / spanMs)
   }
-  const [blocks, recent] = await Promise.all([store.blocks(), backend.events.latest(500)])
-  const blocked = new Map(blocks.map(block => [block.client, block]))
-  const refused = recent.flatMap(event =>
-    event.type === 'violation' && event.at > store.now() - 60_000 ? [event.client] : [],
-  )
-  const busiest = [...rates.keys()].sort((a, b) => (rates.get(b) as number) - (rates.get(a) as number))
-  const clients = [...new Set([...busiest, ...refused.reverse(), ...blocked.keys()])].slice(0, LOOKED_AT)
-  const policies = rules.table.policies.filter(({ shadow }) => !shadow)
+  return new Map([...rates].sort(([, a], [, b]) => b - a))
+}
 
-  const summaries = await Promise.all(
+/** Whom events of the last minute say to be refused or blocked, the last first. */
+async function troubled({ events, store }: Backend, limit: number): Promise<string[]> {
+  const recent = await events.latest(limit)
+  const since = store.now() - LATELY_MS
+  return recent
+    .flatMap(event =>
+      (event.type === 'violation' || event.type === 'blocked') && event.at > since ? event.client : [],
+    )
+    .reverse()
+}
+
+/** Each with the counter that is fullest, in the order given. */
+async function summarise(
+  { store }: Backend,
+  rules: Rules,
+  clients: readonly string[],
+  rates: ReadonlyMap<string, number>,
+): Promise<ClientSummary[]> {
+  const policies = rules.table.policies.filter(({ shadow }) => !shadow)
+  return Promise.all(
     clients.map(async (client): Promise<ClientSummary> => {
       const peeked = await Promise.all(policies.map(policy => store.peek(asked(client, policy))))
       let fullest = { policy: '', used: 0, limit: 0 }
@@ -93,7 +101,7 @@ export async function listClients(
           }
         }
       })
-      const block = blocked.get(client)
+      const block = peeked.find(({ block }) => block)?.block
       const share = fullest.limit === 0 ? 0 : fullest.used / fullest.limit
       return {
         client,
@@ -106,11 +114,48 @@ export async function listClients(
       }
     }),
   )
-  const share = ({ used, limit }: ClientSummary) => (limit === 0 ? 0 : used / limit)
-  const nearest = (a: ClientSummary, b: ClientSummary) =>
-    share(b) - share(a) || b.requestsPerSecond - a.requestsPerSecond
+}
+
+const shareOf = ({ used, limit }: ClientSummary) => (limit === 0 ? 0 : used / limit)
+const nearest = (a: ClientSummary, b: ClientSummary) =>
+  shareOf(b) - shareOf(a) || b.requestsPerSecond - a.requestsPerSecond
+
+/** The busiest clients of the last second, those refused lately and those blocked, with the counter that is fullest. */
+export async function listClients(
+  backend: Backend,
+  rules: Rules,
+  frames: readonly StatsFrame[],
+  sort: 'busiest' | 'nearest',
+  limit: number,
+): Promise<ClientSummary[]> {
+  const rates = ratesOf(frames)
+  const [blocks, refused] = await Promise.all([backend.store.blocks(), troubled(backend, 500)])
+  const blocked = blocks.map(({ client }) => client)
+  const clients = [...new Set([...rates.keys(), ...refused, ...blocked])].slice(0, LOOKED_AT)
+  const summaries = await summarise(backend, rules, clients, rates)
   if (sort === 'nearest') summaries.sort(nearest)
   return summaries.slice(0, limit)
+}
+
+/** The same for who asks every second: both orders at once, and the blocked are counted, not listed. */
+export async function lookAtClients(backend: Backend, rules: Rules, frames: readonly StatsFrame[], limit: number) {
+  const rates = ratesOf(frames)
+  const [activeBlocks, refused] = await Promise.all([backend.countBlocks(), troubled(backend, LOOKED_AT)])
+  // Who is refused is what a live page is for: the busiest leave room for them.
+  const busy = [...rates.keys()]
+  const clients = [...new Set([...busy.slice(0, LOOKED_AT / 2), ...refused, ...busy])].slice(0, LOOKED_AT)
+  const summaries = await summarise(backend, rules, clients, rates)
+  return {
+    busiest: summaries
+      .filter(({ requestsPerSecond }) => requestsPerSecond > 0)
+      .sort((a, b) => b.requestsPerSecond - a.requestsPerSecond)
+      .slice(0, limit),
+    nearest: summaries
+      .filter(({ used }) => used > 0)
+      .sort(nearest)
+      .slice(0, limit),
+    activeBlocks,
+  }
 }
 
 export interface Question {

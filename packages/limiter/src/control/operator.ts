@@ -7,6 +7,7 @@ import {
   type BlockRequest,
   blockRequest,
   type ClientDetail,
+  type ClientHistory,
   type ClientSummary,
   type ClientsQuery,
   type ControlPlane,
@@ -33,8 +34,13 @@ import {
   parseDuration,
   policySchema,
   type Settings,
+  STATS_RANGES,
+  type StatsFrame,
+  type StatsHistory,
+  type StatsQuery,
   type Status,
   settingsSchema,
+  statsQuery,
   type UnblockOptions,
   type UnblockResult,
   unblockOptions,
@@ -43,11 +49,13 @@ import { BouncerError } from '../errors.ts'
 import { normaliseAddress } from '../identity/address.ts'
 import { parseCidr } from '../identity/cidr.ts'
 import { clientId, type Identity, type Peer } from '../identity/identify.ts'
-import { compileRules, inForce } from '../policies/rules.ts'
+import { compileRules, inForce, type Rules } from '../policies/rules.ts'
 import type { Defaults } from '../policies/table.ts'
+import { CLIENT_STEP_MS } from '../stats/history.ts'
 import type { Backend } from '../stores/backend.ts'
 import type { NewAuditEntry } from './audit.ts'
-import { clientDetail, explain, listClients } from './insight.ts'
+import type { FleetView } from './fleet-view.ts'
+import { clientDetail, explain, listClients, lookAtClients } from './insight.ts'
 import { applyChange, type Change } from './ledger.ts'
 import { parseWith } from './parse.ts'
 
@@ -83,13 +91,22 @@ type Make<T> = (state: ControlState) => Made<T>
 const SEEN_MS = 2000
 
 /** All that an operator can do, over any store and ledger. */
-export class Operator implements ControlPlane {
+export class Operator implements ControlPlane, FleetView {
   private readonly options: OperatorOptions
   /** Changes of one process wait for each other: only those of others are worth another attempt. */
   private lastChange: Promise<unknown> = Promise.resolve()
 
+  /** The rules in force, until something changes (epoch ms, when a change goes back by itself). */
+  private compiled: { readonly rules: Rules; readonly until: number } | undefined
+  /** Changes of the control state that this process has heard of. */
+  private heard = 0
+
   constructor(options: OperatorOptions) {
     this.options = options
+    options.backend.ledger.subscribe(() => {
+      this.heard++
+      this.compiled = undefined
+    })
   }
 
   status(): Promise<Status> {
@@ -106,6 +123,21 @@ export class Operator implements ControlPlane {
     return clientDetail(this.options.backend, await this.rules(), await this.clientOf(client))
   }
 
+  async stats(query: StatsQuery): Promise<StatsHistory> {
+    const { range } = parseWith(statsQuery, query, 'stats')
+    const { store, history } = this.options.backend
+    const buckets = await history.stats(range)
+    return { range, stepMs: STATS_RANGES[range].stepMs, at: store.now(), buckets }
+  }
+
+  async clientHistory(client: string): Promise<ClientHistory> {
+    const { store, history } = this.options.backend
+    const id = await this.clientOf(client)
+    const buckets = await history.client(id)
+    const from = buckets[0]?.at
+    return { client: id, stepMs: CLIENT_STEP_MS, at: store.now(), ...(from !== undefined && { from }), buckets }
+  }
+
   async explain(query: ExplainQuery): Promise<Explanation> {
     const { client, peer, headers, method, path } = parseWith(explainQuery, query, 'explain')
     if ((client === undefined) === (peer === undefined)) {
@@ -119,6 +151,18 @@ export class Operator implements ControlPlane {
     const rules = await this.rules()
     const named = client === undefined ? undefined : operatorClient(client, rules.ipv6Prefix)
     return explain(backend, rules, identify, { client: named, peer, headers, method, path })
+  }
+
+  watch(listener: (frame: StatsFrame) => void): () => void {
+    return this.options.backend.watch(listener)
+  }
+
+  async fleet(): Promise<StatsFrame[]> {
+    return this.options.backend.fleet()
+  }
+
+  async look(frames: readonly StatsFrame[], limit: number) {
+    return lookAtClients(this.options.backend, await this.lastRules(), frames, limit)
   }
 
   async blocks(): Promise<Block[]> {
@@ -389,6 +433,19 @@ export class Operator implements ControlPlane {
   private async rules() {
     const { backend, defaults } = this.options
     return compileRules(await backend.ledger.load(), defaults, backend.store.now())
+  }
+
+  /** For who asks every second: loaded and compiled again only when something has changed. */
+  private async lastRules(): Promise<Rules> {
+    const { backend, defaults } = this.options
+    const now = backend.store.now()
+    if (this.compiled && now < this.compiled.until) return this.compiled.rules
+    const { heard } = this
+    const state = await backend.ledger.load()
+    const rules = compileRules(state, defaults, now)
+    const reverts = state.policies.flatMap(({ revert }) => (revert && revert.at > now ? revert.at : []))
+    if (heard === this.heard) this.compiled = { rules, until: Math.min(Number.POSITIVE_INFINITY, ...reverts) }
+    return rules
   }
 
   private async clientOf(text: string): Promise<string> {

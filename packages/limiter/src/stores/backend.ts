@@ -3,6 +3,7 @@ import type { AuditLog } from '../control/audit.ts'
 import type { KeyBrowser } from '../control/keys.ts'
 import type { Ledger } from '../control/ledger.ts'
 import type { EventLog } from '../events/event-log.ts'
+import type { History } from '../stats/history.ts'
 import type { Answer, Check, Store, Verdict } from './store.ts'
 
 /** Where everything is kept: one room in this process, or Redis for a fleet. */
@@ -12,10 +13,15 @@ export interface Backend {
   readonly events: EventLog
   readonly audit: AuditLog
   readonly keys: KeyBrowser
+  readonly history: History
   /** Tells the fleet what this instance did in the last second. */
   publish(frame: StatsFrame): void
   /** The newest frame of every live instance. */
   fleet(): Answer<StatsFrame[]>
+  /** Calls back with every frame of every instance, this one's too, while somebody listens; returns how to stop. */
+  watch(listener: (frame: StatsFrame) => void): () => void
+  /** How many clients are blocked, cheaply: for who asks every second. */
+  countBlocks(): Answer<number>
   /** Decides for policies of fail mode `local` while the store gives no answer; absent where that cannot be. */
   readonly local?: { check(check: Check): Verdict }
   /** Looks at what it runs on; absent where there is nothing to set wrong. Never rejects. */

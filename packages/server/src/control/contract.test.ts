@@ -1,4 +1,10 @@
-import { type ControlPlane, createBouncer, httpControlPlane, openRedisControl } from '@api-bouncer/limiter'
+import {
+  type ControlPlane,
+  createBouncer,
+  httpControlPlane,
+  openRedisControl,
+  STATS_RANGES,
+} from '@api-bouncer/limiter'
 import { RedisServer, until } from '@api-bouncer/limiter/testing/redis-server'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { TOKEN, testServer } from '../testing.ts'
@@ -156,6 +162,38 @@ describe.each(Object.entries(ways))('the control plane %s', (_, open) => {
     await expect(control.deleteListEntry('allow', '198.51.100.0/28', jane)).rejects.toMatchObject({
       code: 'ERR_NOT_FOUND',
     })
+  })
+
+  it('has the history of all, and of a client that stood out', async () => {
+    await way.hit('198.51.100.30', 12)
+    await until('the history', async () => {
+      const { buckets } = await control.stats({})
+      const told = buckets.reduce((sum, { policies }) => sum + (policies.default?.allowed ?? 0), 0)
+      return told >= 100 + 12
+    })
+    for (const range of ['5m', '1h', '24h'] as const) {
+      const { buckets, ...rest } = await control.stats({ range })
+      expect(rest).toEqual({ range, stepMs: STATS_RANGES[range].stepMs, at: expect.any(Number) })
+      for (const { at } of buckets) expect(at % rest.stepMs).toBe(0)
+      expect(buckets.reduce((sum, { blocks }) => sum + blocks, 0)).toBe(1)
+      expect(Math.max(...buckets.map(({ instances }) => instances))).toBe(1)
+    }
+    const of = async (client: string) => {
+      const { buckets, ...rest } = await control.clientHistory(client)
+      const sum = (outcome: 'allowed' | 'limited') =>
+        buckets.reduce((n, { outcomes }) => n + (outcomes[outcome] ?? 0), 0)
+      return { ...rest, allowed: sum('allowed'), limited: sum('limited') }
+    }
+    await until("the client's history", async () => (await of('198.51.100.30')).allowed === 12)
+    expect(await of('203.0.113.9')).toMatchObject({ client: '203.0.113.9', stepMs: 60_000, limited: 5 })
+    expect(await of('2001:db8:9::1')).toEqual({
+      client: '2001:db8:9::/64',
+      stepMs: 60_000,
+      at: expect.any(Number),
+      allowed: 0,
+      limited: 0,
+    })
+    await expect(control.stats({ range: '7d' as never })).rejects.toMatchObject({ code: 'ERR_INVALID' })
   })
 
   it('shows keys in words, and deletes one', async () => {

@@ -7,6 +7,8 @@ export interface Keys {
   client(client: string): string
   /** The last refusals, newest first. */
   refusals(client: string): string
+  /** What it was answered, by the minute. */
+  clientHistory(client: string): string
   /** `counter` is Limit.counter: `sliding_window:auth:60s`. */
   counter(client: string, counter: string): string
   readonly blocks: string
@@ -15,6 +17,8 @@ export interface Keys {
   readonly lists: string
   readonly epoch: string
   history(policy: string): string
+  /** What the fleet did in the step that starts at `at` (epoch ms). */
+  stats(stepMs: number, at: number): string
   readonly log: string
   readonly audit: string
   readonly instances: string
@@ -31,6 +35,7 @@ export function createKeys(prefix: string, db: number): Keys {
     violations: (client, scope) => `${prefix}:violations:{${client}}${scope && `:${scope}`}`,
     client: client => `${prefix}:client:{${client}}`,
     refusals: client => `${prefix}:refusals:{${client}}`,
+    clientHistory: client => `${prefix}:history:{${client}}`,
     counter: (client, counter) => {
       const algorithm = counter.indexOf(':')
       return `${prefix}:${counter.slice(0, algorithm)}:{${client}}${counter.slice(algorithm)}`
@@ -41,6 +46,7 @@ export function createKeys(prefix: string, db: number): Keys {
     lists: control('lists'),
     epoch: control('epoch'),
     history: policy => control(`history:${policy}`),
+    stats: (stepMs, at) => control(`stats:${stepMs / 1000}s:${at / 1000}`),
     log: control('log'),
     audit: control('audit'),
     instances: control('instances'),

@@ -9,6 +9,7 @@ import { LocalStore } from './local-store.ts'
 import { redisAuditLog } from './redis-audit.ts'
 import { diagnoseRedis } from './redis-diagnose.ts'
 import { RedisEventLog } from './redis-events.ts'
+import { RedisHistory } from './redis-history.ts'
 import { redisKeys } from './redis-keys.ts'
 import { RedisLedger } from './redis-ledger.ts'
 import { RedisStore } from './redis-store.ts'
@@ -46,6 +47,8 @@ export function redisBackend(
   const store = new RedisStore(connection, keys, settings.deadlineMs)
   const ledger = new RedisLedger(connection, keys, instance, seed, message => logger.warn(message), observer)
   const events = new RedisEventLog(connection, keys, instance)
+  const history = new RedisHistory(connection, keys)
+  const watching = new Set<(frame: StatsFrame) => void>()
   const local = new LocalStore(memory, settings.expectedInstances)
   let lastFrame: StatsFrame | undefined
   let told: 'ok' | 'degraded' | undefined
@@ -97,14 +100,29 @@ export function redisBackend(
   connection.events.on('message', (channel: string, message: string) => {
     if (channel === keys.channels.events) events.heard(message)
     else if (channel === keys.channels.control) void heardOf(message)
+    else if (channel === keys.channels.stats) heardFrame(message)
   })
   connection.events.on('ready', () => {
     connection.events
-      .subscribe(keys.channels.events, keys.channels.control)
+      .subscribe(keys.channels.events, keys.channels.control, ...(watching.size > 0 ? [keys.channels.stats] : []))
       // Only a hint, heartbeats bring what it loses; but what was lost with the connection is known to be.
       .then(() => Promise.all([events.catchUp(), connection.commands.get(keys.epoch).then(heardOf)]))
       .catch(() => {})
   })
+  /** Our own are told at once and by ourselves: also while Redis is away. */
+  function heardFrame(message: string): void {
+    const frame = readFrame(message)
+    if (frame && frame.instance !== instance) for (const listener of watching) listener(frame)
+  }
+
+  /** The fleet's frames are many: heard only while somebody watches. */
+  function listen(): void {
+    const { stats } = keys.channels
+    // While the connection is down it is asked for when it is back.
+    const done = watching.size > 0 ? connection.events.subscribe(stats) : connection.events.unsubscribe(stats)
+    done.catch(() => {})
+  }
+
   events.subscribe(event => {
     if (event.type === 'unblocked') store.known.forget(event.client)
   })
@@ -119,7 +137,7 @@ export function redisBackend(
     local.instances = Number(instances)
     if (newest) events.reached(String(newest))
     await heardOf(epoch)
-    await events.flush()
+    await Promise.all([events.flush(), history.flush(local.instances)])
   }
 
   return {
@@ -128,11 +146,14 @@ export function redisBackend(
     events,
     audit: redisAuditLog(connection, keys),
     keys: redisKeys(connection, keys),
+    history,
     local,
     publish(frame) {
       lastFrame = frame
       tellState(true)
       store.prove()
+      history.add(frame, store.now())
+      for (const listener of watching) listener(frame)
       // While Redis is away there is nobody to tell.
       heartbeat(frame).catch(() => {})
     },
@@ -145,15 +166,25 @@ export function redisBackend(
         OPERATOR_MS,
       ).catch((): [string[], Record<string, string>] => [[], {}])
       const read = alive.flatMap(name => {
-        const parsed = statsFrameSchema.safeParse(JSON.parse(frames[name] ?? 'null'))
-        return parsed.success ? [parsed.data] : []
+        return readFrame(frames[name] ?? '') ?? []
       })
       return read.length > 0 || !lastFrame ? read : [lastFrame]
     },
+    watch(listener) {
+      watching.add(listener)
+      if (watching.size === 1) listen()
+      return () => {
+        if (watching.delete(listener) && watching.size === 0) listen()
+      }
+    },
+    // The heartbeats take out what has ended.
+    countBlocks: () => withTimeout(connection.commands.zcard(keys.blocks), OPERATOR_MS),
     diagnose: () => diagnoseRedis(connection, keys),
     async close() {
       clearTimeout(calming)
-      await withTimeout(Promise.all([store.close(), events.flush()]), 1000).catch(() => {})
+      await withTimeout(Promise.all([store.close(), events.flush(), history.close(local.instances)]), 1000).catch(
+        () => {},
+      )
       await withTimeout(
         Promise.all([
           connection.commands.zrem(keys.instances, instance),
@@ -164,5 +195,14 @@ export function redisBackend(
       local.close()
       await connection.close()
     },
+  }
+}
+
+/** Undefined for what a newer version wrote and this one cannot read. */
+function readFrame(text: string): StatsFrame | undefined {
+  try {
+    return statsFrameSchema.parse(JSON.parse(text))
+  } catch {
+    return undefined
   }
 }

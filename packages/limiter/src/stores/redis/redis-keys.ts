@@ -14,9 +14,14 @@ const time = (us: number) => new Date(us / 1000).toISOString()
 /** What kind of key it is, by its name. */
 function kindOf(key: string, prefix: string): string {
   const parts = /^:([a-z_]+):\{(.*)\}(?::(.+):([^:]+))?$/.exec(key.slice(prefix.length))
-  if (!parts)
-    return key.startsWith(`${prefix}:{control}:`) ? `control state: ${key.slice(prefix.length + 11)}` : 'unknown'
+  if (!parts) {
+    const [, name] = /^:\{control\}:(.+)$/.exec(key.slice(prefix.length)) ?? []
+    if (name === undefined) return 'unknown'
+    const [, step, start] = /^stats:(\d+s):(\d+)$/.exec(name) ?? []
+    return start === undefined ? `control state: ${name}` : `all requests in ${step} from ${time(Number(start) * 1e6)}`
+  }
   const [, what, client, policy, window] = parts
+  if (what === 'history') return `requests by the minute of ${client}`
   return policy === undefined ? `${what} of ${client}` : `${what} of ${client} under ${policy} (${window})`
 }
 
