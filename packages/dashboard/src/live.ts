@@ -1,0 +1,171 @@
+import type {
+  BouncerEvent,
+  BrowserToLive,
+  LiveEvents,
+  LiveFrame,
+  LiveToBrowser,
+  LiveTopic,
+} from '@api-bouncer/limiter/contracts'
+import { useEffect, useSyncExternalStore } from 'react'
+import { io, type Socket } from 'socket.io-client'
+import { keys, queries } from './api.ts'
+
+/** Same as LIVE_PATH of the contracts, which would bring the schemas with it. */
+const PATH = '/dashboard/live'
+/** Frames kept in the page: five minutes. */
+const KEPT_FRAMES = 300
+const KEPT_EVENTS = 500
+/** No frame for so long: what is shown is old. */
+const SILENT_MS = 3500
+
+export interface Live {
+  readonly connection: 'connecting' | 'live' | 'lost'
+  /** Newest last; a gap in `seq` is time that was missed. */
+  readonly frames: readonly LiveFrame[]
+  /** Newest first. A `gap` event stands where some are missing. */
+  readonly events: readonly BouncerEvent[]
+  /** Events that the server did not send one by one, by type. */
+  readonly dropped: Readonly<Record<string, number>>
+  readonly paused: boolean
+  /** While paused: frames that are not shown. */
+  readonly missed: number
+  /** performance.now() when the newest frame came. */
+  readonly heardAt: number | undefined
+}
+
+const EMPTY: Live = {
+  connection: 'connecting',
+  frames: [],
+  events: [],
+  dropped: {},
+  paused: false,
+  missed: 0,
+  heardAt: undefined,
+}
+
+/** Everything live, in one store outside React: a frame re-renders only what looks at what changed. */
+let shown: Live = EMPTY
+/** What has come in while the page is paused. */
+let behind: Live = EMPTY
+const listeners = new Set<() => void>()
+let socket: Socket<LiveToBrowser, BrowserToLive> | undefined
+const wanted = new Map<LiveTopic, number>()
+let watchdog: ReturnType<typeof setInterval> | undefined
+
+function change(next: Partial<Live>): void {
+  behind = { ...behind, ...next }
+  shown = shown.paused
+    ? { ...shown, connection: behind.connection, heardAt: behind.heardAt, missed: shown.missed + (next.frames ? 1 : 0) }
+    : behind
+  for (const listener of listeners) listener()
+}
+
+/** Which changes of the control state make what old. */
+const STALE: Readonly<Partial<Record<BouncerEvent['type'], readonly (readonly string[])[]>>> = {
+  blocked: [keys.blocks],
+  unblocked: [keys.blocks],
+  'policy-changed': [keys.state],
+  'list-changed': [keys.state],
+  'settings-changed': [keys.state],
+}
+
+function hear({ events, dropped }: LiveEvents): void {
+  const newest = [...events].reverse()
+  const sum = { ...behind.dropped }
+  for (const [type, n] of Object.entries(dropped)) sum[type] = (sum[type] ?? 0) + n
+  change({ events: [...newest, ...behind.events].slice(0, KEPT_EVENTS), dropped: sum })
+  const stale = new Set(events.flatMap(({ type }) => STALE[type] ?? []))
+  for (const queryKey of stale) void queries.invalidateQueries({ queryKey })
+}
+
+/** Opens the live connection; it comes back by itself whenever it is lost. */
+export function connectLive(onSignedOut: () => void): void {
+  if (socket) return
+  behind = EMPTY
+  change({})
+  const opened: Socket<LiveToBrowser, BrowserToLive> = io({
+    path: PATH,
+    transports: ['websocket'],
+    reconnectionDelayMax: 3000,
+  })
+  socket = opened
+  opened.on('connect', () => {
+    change({ connection: 'live' })
+    for (const topic of wanted.keys()) opened.emit('subscribe', topic)
+    // What happened meanwhile is in the history.
+    void queries.invalidateQueries()
+  })
+  opened.on('disconnect', () => change({ connection: 'lost' }))
+  opened.on('connect_error', () => change({ connection: 'lost' }))
+  opened.on('frame', frame =>
+    change({
+      connection: 'live',
+      heardAt: performance.now(),
+      frames: [...behind.frames, frame].slice(-KEPT_FRAMES),
+    }),
+  )
+  opened.on('events', hear)
+  opened.on('signedOut', onSignedOut)
+  watchdog = setInterval(() => {
+    const { heardAt, connection } = behind
+    if (
+      wanted.has('frames') &&
+      connection === 'live' &&
+      heardAt !== undefined &&
+      performance.now() - heardAt > SILENT_MS
+    ) {
+      change({ connection: 'lost' })
+    }
+  }, 1000)
+}
+
+export function disconnectLive(): void {
+  clearInterval(watchdog)
+  socket?.disconnect()
+  socket = undefined
+  shown = EMPTY
+  change(EMPTY)
+}
+
+/** Stops the page where it is; the marker says what was missed once it goes on. */
+export function setPaused(paused: boolean): void {
+  shown = paused ? { ...behind, paused: true, missed: 0 } : { ...behind, paused: false, missed: 0 }
+  for (const listener of listeners) listener()
+}
+
+/** A part of what is live; renders again only when that part changes. */
+export function useLive<T>(select: (live: Live) => T): T {
+  return useSyncExternalStore(
+    listener => {
+      listeners.add(listener)
+      return () => listeners.delete(listener)
+    },
+    () => select(shown),
+  )
+}
+
+export const newestFrame = (live: Live): LiveFrame | undefined => live.frames[live.frames.length - 1]
+
+/** Events as the page was opened: what came before it. */
+export function seedEvents(events: readonly BouncerEvent[]): void {
+  const known = new Set(behind.events.map(({ id }) => id))
+  const older = [...events].reverse().filter(({ id }) => !known.has(id))
+  if (older.length > 0) change({ events: [...behind.events, ...older].slice(0, KEPT_EVENTS) })
+}
+
+/** Asks for a topic for as long as the component is there. */
+export function useTopic(topic: LiveTopic): void {
+  useEffect(() => {
+    const users = wanted.get(topic) ?? 0
+    wanted.set(topic, users + 1)
+    if (users === 0) socket?.emit('subscribe', topic)
+    return () => {
+      const left = (wanted.get(topic) ?? 1) - 1
+      if (left > 0) wanted.set(topic, left)
+      else {
+        wanted.delete(topic)
+        socket?.emit('unsubscribe', topic)
+      }
+    }
+  }, [topic])
+}

@@ -1,0 +1,5 @@
+import { PageHead } from '../../components/PageHead.tsx'
+
+export default function Client({ client }: { client: string }) {
+  return <PageHead title={client} />
+}

@@ -1,0 +1,5 @@
+import { PageHead } from '../../components/PageHead.tsx'
+
+export default function Keys() {
+  return <PageHead title="Keys" />
+}
