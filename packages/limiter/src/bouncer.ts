@@ -10,7 +10,7 @@ import { BouncerError } from './errors.ts'
 import type { EventLog } from './events/event-log.ts'
 import { Reporter } from './events/reporter.ts'
 import { type Decider, type ExpressOptions, expressMiddleware, type RequestToCheck } from './express.ts'
-import { type HeaderStyle, rateLimitHeaders } from './headers.ts'
+import { type HeaderStyle, type HeaderTarget, rateLimitHeaders, setRateLimitHeaders } from './headers.ts'
 import { clientId, createIdentifier, type Identity, NO_ADDRESS, type Peer } from './identity/identify.ts'
 import { type BouncerOptions, parseOptions } from './options.ts'
 import { compileRules, type Rules } from './policies/rules.ts'
@@ -144,6 +144,11 @@ export class Bouncer implements Decider {
   /** The headers that tell a client about a decision. */
   headers(decision: Decision, style: HeaderStyle = 'both'): [string, string][] {
     return rateLimitHeaders(decision, policyOf(decision), style)
+  }
+
+  /** Sets them on a response. */
+  setHeaders(target: HeaderTarget, decision: Decision, style: HeaderStyle = 'both'): void {
+    setRateLimitHeaders(target, decision, policyOf(decision), style)
   }
 
   /** The limiter as middleware for Express 5 and 4. */

@@ -4,7 +4,7 @@ import parseUrl from 'parseurl'
 import { z } from 'zod'
 import { type Decision, isAllowed, strict } from './contracts/index.ts'
 import { parseWith } from './control/parse.ts'
-import { HEADER_NAMES, HEADER_STYLES, type HeaderStyle, problemOf } from './headers.ts'
+import { HEADER_NAMES, HEADER_STYLES, type HeaderStyle, type HeaderTarget, problemOf } from './headers.ts'
 import type { Answer } from './stores/store.ts'
 
 declare global {
@@ -36,7 +36,7 @@ export interface RequestToCheck {
 export interface Decider {
   check(request: RequestToCheck): Answer<Decision>
   refund(decision: Decision): Answer<number>
-  headers(decision: Decision, style: HeaderStyle): [string, string][]
+  setHeaders(target: HeaderTarget, decision: Decision, style: HeaderStyle): void
 }
 
 /** All optional; functions may return promises. What they throw goes to Express's error handler. */
@@ -99,7 +99,7 @@ export function expressMiddleware<Req extends IncomingMessage>(decider: Decider,
     }
     // The client went away while we asked: there is nobody to answer, and no work to be done for them.
     if (gone || res.headersSent) return
-    for (const [name, value] of decider.headers(decision, style)) res.setHeader(name, value)
+    decider.setHeaders(res, decision, style)
     if (req.headers.origin !== undefined && style !== 'none') expose(res)
     if (!isAllowed(decision)) return refuse(req, res, decision)
     next()

@@ -47,34 +47,49 @@ function fieldsOf(policy: CompiledPolicy): Fields {
 const stateOf = (name: string, { remaining, resetAfterMs }: Pick<LimitVerdict, 'remaining' | 'resetAfterMs'>) =>
   `${name};r=${remaining};t=${seconds(resetAfterMs)}`
 
+/** What headers are set on: a response. */
+export interface HeaderTarget {
+  setHeader(name: string, value: string): unknown
+}
+
 /**
- * The headers that tell a client where it stands: X-RateLimit-* for the limit that binds (Reset in epoch seconds), and
+ * Sets the headers that tell a client where it stands: X-RateLimit-* for the limit that binds (Reset in epoch seconds), and
  * RateLimit-Policy / RateLimit (draft-ietf-httpapi-ratelimit-headers-10, RFC 9651) for all limits of the policy.
  */
-export function rateLimitHeaders(
+export function setRateLimitHeaders(
+  target: HeaderTarget,
   decision: Decision,
   policy: CompiledPolicy | undefined,
   style: HeaderStyle = 'both',
-): [string, string][] {
-  const headers: [string, string][] = []
+): void {
   const { limits, outcome, at } = decision
   if (style !== 'none' && policy && policy.limits.length > 0 && (limits.length > 0 || decision.block)) {
     if (style !== 'ietf') {
-      headers.push(
-        ['X-RateLimit-Limit', String(decision.limit)],
-        ['X-RateLimit-Remaining', String(decision.remaining)],
-        ['X-RateLimit-Reset', String(seconds(at + decision.resetAfterMs))],
-      )
+      target.setHeader('X-RateLimit-Limit', String(decision.limit))
+      target.setHeader('X-RateLimit-Remaining', String(decision.remaining))
+      target.setHeader('X-RateLimit-Reset', String(seconds(at + decision.resetAfterMs)))
     }
     if (style !== 'legacy') {
       const { names, policy: quota } = fieldsOf(policy)
-      headers.push(['RateLimit-Policy', quota])
-      headers.push(['RateLimit', names.map((name, i) => stateOf(name, limits[i] ?? decision)).join(', ')])
+      target.setHeader('RateLimit-Policy', quota)
+      let states = stateOf(names[0] as string, limits[0] ?? decision)
+      for (let i = 1; i < names.length; i++) states += `, ${stateOf(names[i] as string, limits[i] ?? decision)}`
+      target.setHeader('RateLimit', states)
     }
   }
   if (outcome !== 'allowed' && decision.retryAfterMs !== undefined) {
-    headers.push(['Retry-After', String(Math.max(1, seconds(decision.retryAfterMs)))])
+    target.setHeader('Retry-After', String(Math.max(1, seconds(decision.retryAfterMs))))
   }
+}
+
+/** The same as a list. */
+export function rateLimitHeaders(
+  decision: Decision,
+  policy: CompiledPolicy | undefined,
+  style?: HeaderStyle,
+): [string, string][] {
+  const headers: [string, string][] = []
+  setRateLimitHeaders({ setHeader: (name, value) => headers.push([name, value]) }, decision, policy, style)
   return headers
 }
 
