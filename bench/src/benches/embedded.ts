@@ -36,32 +36,36 @@ interface Scene {
   readonly held: readonly Contender[]
 }
 
+const clientsOf = (clients: number) => `${whole(clients)} client${clients === 1 ? '' : 's'}`
+
 const scenes: readonly Scene[] = [
   ...[1, 1000, 100_000].map(
     (clients): Scene => ({
-      title: `Allowed, ${whole(clients)} client${clients === 1 ? '' : 's'}`,
+      title: `The whole middleware with its headers, no HTTP, allowed, ${clientsOf(clients)}`,
+      contenders: ['our middleware', ...MIDDLEWARE_PEERS],
+      peers: MIDDLEWARE_PEERS,
+      clients,
+      limit: 100,
+      held: ['our middleware'],
+    }),
+  ),
+  ...[1, 1000, 100_000].map(
+    (clients): Scene => ({
+      title: `The store alone, allowed, ${clientsOf(clients)}`,
       contenders: ['ours', 'our store', ...PEERS],
       peers: PEERS,
       clients,
       limit: 100,
-      held: ['ours', 'our store'],
+      held: ['our store'],
     }),
   ),
   {
-    title: 'Refused, 1,000 clients',
+    title: 'The store alone, refused, 1,000 clients',
     contenders: ['ours', 'ours, never blocking', 'our store', ...PEERS],
     peers: PEERS,
     clients: 1000,
     limit: 1,
-    held: ['ours', 'our store'],
-  },
-  {
-    title: 'The whole middleware with its headers, no HTTP, allowed, 1,000 clients',
-    contenders: ['our middleware', ...MIDDLEWARE_PEERS],
-    peers: MIDDLEWARE_PEERS,
-    clients: 1000,
-    limit: 100,
-    held: ['our middleware'],
+    held: ['our store'],
   },
 ]
 
@@ -112,11 +116,8 @@ async function run(context: Context): Promise<Section> {
     tables: played.map(({ table }) => table),
     goals: played.flatMap(({ goals }) => goals),
     notes: [
-      '**ours** is `bouncer.check(request)` with everything on: address from the socket and headers, the matching one of two policies, lists, sliding window (an exact log), violations and blocks, statistics for `/metrics` and the live view, and a Decision that can be refunded.',
-      '**our store** is the embedded store alone, given client and policy: block, exact log, violation, penalty, bounded memory. This is the part that compares with what the peers do here.',
-      "**express-rate-limit** is `await store.increment(key)` of its MemoryStore, as its middleware calls it: a counter in a fixed window. Finding the key, comparing with the limit and headers are its middleware's work and are not in this figure.",
-      '**rate-limiter-flexible** is `await limiter.consume(key)` of RateLimiterMemory, a counter in a fixed window, with its comparison; a refusal is a rejected promise that is caught.',
-      "**The whole middleware** is what an application pays: each one's own middleware called with a request and a response that only record; express-rate-limit with `draft-8` and legacy headers, rate-limiter-flexible with the middleware of its documentation.",
+      "**The whole middleware** is what an application pays for a request: each one's own middleware called with a request and a response that only record; express-rate-limit with `draft-8` and legacy headers, rate-limiter-flexible with the middleware of its documentation. Ours finds the address and the policy, keeps an exact log, violations and blocks, statistics for `/metrics` and the live page, and sends both kinds of headers.",
+      '**The store alone** is less than a limiter: **our store** is given client and policy and keeps block, exact log, violation, penalty, in bounded memory. **express-rate-limit** is `await store.increment(key)` of its MemoryStore, a bare counter in a fixed window: finding the key, comparing with the limit and headers are the work of its middleware. **rate-limiter-flexible** is `await limiter.consume(key)` of RateLimiterMemory, a counter in a fixed window with its comparison; a refusal is a rejected promise that is caught. **ours** is `bouncer.check(request)`, the whole decision, for comparison.',
       'One check under way at a time, in a fresh process a figure; what is answered at once is not awaited. Limit 100 a minute, as in the built-in policy; so many clients at a time, in random order, each replaced by a newcomer after its 100 checks, so that all is allowed. Refused: limit 1 a minute and the same clients throughout; ours blocks a client at its fifth violation ("never blocking": penalty off).',
       `CPU is of the whole process, the garbage collector's threads included, which share ${cores} cores.`,
     ],
