@@ -5,7 +5,7 @@ describe('settings', () => {
   it('have defaults that need nothing else', () => {
     expect(readConfig({ HOME: '/home/x', XDG_STATE_HOME: '/state' })).toEqual({
       dataPlane: { port: 8000, host: undefined },
-      admin: { port: 8900, host: '127.0.0.1', token: undefined },
+      admin: { port: 8900, host: '127.0.0.1', token: undefined, viewerToken: undefined, allowedHosts: [] },
       trustProxy: 'loopback',
       clientIpHeader: undefined,
       ipv6Prefix: 64,

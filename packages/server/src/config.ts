@@ -42,6 +42,14 @@ const environment = z.object({
     .string()
     .regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces')
     .optional(),
+  ADMIN_READONLY_TOKEN: z
+    .string()
+    .regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces')
+    .optional(),
+  ADMIN_ALLOWED_HOSTS: setting(
+    text => (/^[\w.-]+(\s*,\s*[\w.-]+)*$/.test(text) ? text.split(',').map(name => name.trim()) : undefined),
+    'a list of host names without ports (admin.example.com)',
+  ).optional(),
   DATA_PLANE: oneOf(['on', 'off']).default('on'),
   TRUST_PROXY: trustProxy.default('loopback'),
   CLIENT_IP_HEADER: setting(
@@ -76,7 +84,15 @@ export const SETTINGS = Object.keys(environment.shape).filter(name => name !== '
 export interface Config {
   /** Absent: control plane only. `host` absent: every address of this machine. */
   readonly dataPlane: { readonly port: number; readonly host: string | undefined } | undefined
-  readonly admin: { readonly port: number; readonly host: string; readonly token: string | undefined }
+  readonly admin: {
+    readonly port: number
+    readonly host: string
+    readonly token: string | undefined
+    /** For who may look and change nothing. */
+    readonly viewerToken: string | undefined
+    /** Names that it answers to besides its own; none: see ADMIN_HOST. */
+    readonly allowedHosts: readonly string[]
+  }
   readonly trustProxy: boolean | number | string
   readonly clientIpHeader: string | undefined
   readonly ipv6Prefix: number
@@ -115,7 +131,13 @@ export function readConfig(variables: Readonly<Record<string, string | undefined
   }
   return {
     dataPlane: env.DATA_PLANE === 'off' ? undefined : { port: env.PORT, host: env.HOST },
-    admin: { port: env.ADMIN_PORT, host: env.ADMIN_HOST, token: env.ADMIN_TOKEN },
+    admin: {
+      port: env.ADMIN_PORT,
+      host: env.ADMIN_HOST,
+      token: env.ADMIN_TOKEN,
+      viewerToken: env.ADMIN_READONLY_TOKEN,
+      allowedHosts: env.ADMIN_ALLOWED_HOSTS ?? [],
+    },
     trustProxy: env.TRUST_PROXY,
     clientIpHeader: env.CLIENT_IP_HEADER,
     ipv6Prefix: env.IPV6_PREFIX,
@@ -137,6 +159,8 @@ const EXAMPLES: Readonly<Record<string, string>> = {
   PORT: '8000',
   ADMIN_PORT: '8900',
   ADMIN_TOKEN: '$(openssl rand -hex 32)',
+  ADMIN_READONLY_TOKEN: '$(openssl rand -hex 32)',
+  ADMIN_ALLOWED_HOSTS: 'admin.example.com',
   DATA_PLANE: 'off',
   TRUST_PROXY: 'loopback,10.0.0.0/8',
   CLIENT_IP_HEADER: 'X-Real-IP',
@@ -172,6 +196,11 @@ function refuseContradictions(env: Environment, onRedis: boolean): void {
   if (env.ADMIN_TOKEN === undefined && !isLoopback(env.ADMIN_HOST)) {
     throw new ConfigError(
       `ADMIN_TOKEN: must be set when the control plane is reachable from other machines (ADMIN_HOST=${env.ADMIN_HOST}). Make one with: openssl rand -hex 32`,
+    )
+  }
+  if (env.ADMIN_READONLY_TOKEN !== undefined && env.ADMIN_READONLY_TOKEN === env.ADMIN_TOKEN) {
+    throw new ConfigError(
+      'ADMIN_READONLY_TOKEN: is the ADMIN_TOKEN, which may do everything. Make another one with: openssl rand -hex 32',
     )
   }
   if (env.CLIENT_IP_HEADER !== undefined && (env.TRUST_PROXY === false || env.TRUST_PROXY === 0)) {

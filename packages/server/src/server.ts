@@ -1,12 +1,18 @@
-import { createServer, type Server as HttpServer, type RequestListener } from 'node:http'
+import { createServer, type Server as HttpServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Bouncer, BouncerError, createBouncer } from '@api-bouncer/limiter'
 import type { Logger } from 'pino'
 import { createDataPlane } from './app.ts'
 import type { Config } from './config.ts'
+import { namesOf } from './control/access.ts'
+import { readPage } from './control/page.ts'
 import { createControlPlane } from './control/router.ts'
+import { SIGN_IN_PATH } from './control/routes.ts'
+import { Sessions } from './control/session.ts'
+import { createGuesses } from './control/sign-in.ts'
 import { keepToken } from './control/token.ts'
+import { type Live, serveLive } from './live.ts'
 import { logEvent } from './log.ts'
 import type { Measured } from './metrics.ts'
 import { isLoopback, urlOf } from './net.ts'
@@ -25,6 +31,8 @@ export interface Server {
   readonly controlPlane: string
   /** Where the admin token was put; absent when ADMIN_TOKEN gave it. */
   readonly tokenFile: string | undefined
+  /** A link that signs a browser in, once, within ten minutes; absent where the dashboard has not been built. */
+  readonly signInLink: string | undefined
   /** Stops accepting, lets what is in flight finish for at most `graceMs`, then lets go of everything. */
   close(graceMs?: number): Promise<void>
 }
@@ -46,27 +54,41 @@ export interface DataPlane {
  * Starts both planes, or beside `workers` the control plane alone. Throws a ConfigError or BouncerError, with nothing left
  * open (but the workers), when that cannot be.
  */
-export async function startServer(config: Config, log: Logger, workers?: Workers): Promise<Server> {
+export async function startServer(
+  config: Config,
+  log: Logger,
+  workers?: Workers,
+  sessions: Sessions = new Sessions(),
+): Promise<Server> {
   const room = await openRoom(config, log)
   const { bouncer } = room
+  const guesses = createGuesses()
+  let live: Live | undefined
   const close = async (graceMs = GRACE_MS) => {
+    live?.close()
     await workers?.close(graceMs)
     await room.close(graceMs)
+    await guesses.close()
   }
   try {
     const dataPlane = workers?.dataPlane ?? (config.dataPlane && (await openDataPlane(room, config.dataPlane, log)))
-    const { port, host } = config.admin
+    const { port, host, viewerToken, allowedHosts } = config.admin
     let tokenFile: string | undefined
-    const address = await listen(room.open, { port, host, named: 'ADMIN_PORT' }, ({ port }) => {
+    const address = await listen(room.open, { port, host, named: 'ADMIN_PORT' }, ({ port }, http) => {
       const kept = config.admin.token === undefined ? keepToken(config.stateDir, port) : undefined
       tokenFile = kept?.file
-      const token = kept?.token ?? (config.admin.token as string)
+      const tokens = { token: kept?.token ?? (config.admin.token as string), viewerToken }
       const localHost = isLoopback(host) ? host : undefined
-      return createControlPlane({ bouncer, token, logger: log, localHost, dataPlane, measured: workers })
+      const shared = { bouncer, sessions, logger: log, measured: workers }
+      http.on('request', createControlPlane({ ...shared, ...tokens, localHost, allowedHosts, dataPlane, guesses }))
+      live = serveLive(http, { ...shared, tokens, names: namesOf(localHost, allowedHosts) })
     })
-    return { bouncer, dataPlane, controlPlane: urlOf(address), tokenFile, close }
+    const controlPlane = urlOf(address)
+    const signInLink = readPage() && `${controlPlane}${SIGN_IN_PATH}#${sessions.makeCode().code}`
+    return { bouncer, dataPlane, controlPlane, tokenFile, signInLink, close }
   } catch (error) {
-    await room.close(0)
+    live?.close()
+    await Promise.all([room.close(0), guesses.close()])
     throw error
   }
 }
@@ -128,7 +150,7 @@ async function openDataPlane(
   log: Logger,
 ): Promise<string> {
   const listener = createDataPlane({ bouncer, logger: log })
-  return urlOf(await listen(open, { port, host, named: 'PORT' }, () => listener))
+  return urlOf(await listen(open, { port, host, named: 'PORT' }, (_, http) => http.on('request', listener)))
 }
 
 function openBouncer(config: Config, log: Logger): Bouncer {
@@ -166,11 +188,11 @@ interface Listening {
   readonly named: 'PORT' | 'ADMIN_PORT'
 }
 
-/** Opens a listener; what serves it is made when its port is known, before the first request can arrive. */
+/** Opens a listener; what serves it is put on it when its port is known, before the first request can arrive. */
 function listen(
   open: HttpServer[],
   { port, host, named }: Listening,
-  make: (address: AddressInfo) => RequestListener,
+  put: (address: AddressInfo, http: HttpServer) => unknown,
 ): Promise<AddressInfo> {
   const server = createServer()
   return new Promise((resolve, reject) => {
@@ -179,7 +201,7 @@ function listen(
       open.push(server)
       try {
         const address = server.address() as AddressInfo
-        server.on('request', make(address))
+        put(address, server)
         resolve(address)
       } catch (error) {
         reject(error)

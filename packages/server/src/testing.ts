@@ -1,12 +1,14 @@
 /** What the tests share: a server on free ports, the real process, raw sockets. No part of what is shipped. */
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { mkdtempSync } from 'node:fs'
+import { type IncomingHttpHeaders, request } from 'node:http'
 import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { pino } from 'pino'
 import { readConfig } from './config.ts'
+import type { Sessions } from './control/session.ts'
 import { type Server, startServer } from './server.ts'
 
 export const ROOT = fileURLToPath(new URL('../../..', import.meta.url))
@@ -19,6 +21,7 @@ export type Json = any
 export const jsonOf = async (res: Response): Promise<Json> => res.json()
 
 export const TOKEN = 'a-token-for-the-tests'
+export const VIEWER_TOKEN = 'a-token-to-look-with'
 
 export interface TestServer extends Server {
   readonly dataPlane: string
@@ -28,9 +31,9 @@ export interface TestServer extends Server {
   admin(method: string, path: string, body?: unknown): Promise<{ status: number; body: Json; headers: Headers }>
 }
 
-export async function testServer(env: Record<string, string> = {}): Promise<TestServer> {
+export async function testServer(env: Record<string, string> = {}, sessions?: Sessions): Promise<TestServer> {
   const config = readConfig({ PORT: '0', ADMIN_PORT: '0', HOST: '127.0.0.1', ADMIN_TOKEN: TOKEN, ...env })
-  const server = await startServer(config, pino({ level: 'silent' }))
+  const server = await startServer(config, pino({ level: 'silent' }), undefined, sessions)
   const { dataPlane = '', controlPlane } = server
   return {
     ...server,
@@ -57,6 +60,58 @@ const callers = (dataPlane: string, controlPlane: string): Pick<TestServer, 'as'
     return { status: res.status, body: isJson ? JSON.parse(text) : text, headers: res.headers }
   },
 })
+
+/** A browser, as far as a control plane can tell: it keeps its cookie, and says where its page comes from. */
+export class Browser {
+  readonly origin: string
+  cookie = ''
+  csrf = ''
+
+  constructor(controlPlane: string) {
+    this.origin = controlPlane
+  }
+
+  /** Whatever `headers` says goes in place of what a page of this origin would send. */
+  send(
+    method: string,
+    path: string,
+    body?: unknown,
+    headers: Record<string, string> = {},
+  ): Promise<{ status: number; body: Json; headers: IncomingHttpHeaders }> {
+    const text = body === undefined ? undefined : JSON.stringify(body)
+    const sent = {
+      origin: this.origin,
+      'sec-fetch-site': 'same-origin',
+      ...(this.cookie && { cookie: this.cookie }),
+      ...(this.csrf && { 'x-csrf-token': this.csrf }),
+      ...(text !== undefined && { 'content-type': 'application/json', 'content-length': String(text.length) }),
+      ...headers,
+    }
+    return new Promise((resolve, reject) => {
+      // fetch() sets Host and Origin itself.
+      const req = request(this.origin + path, { method, headers: sent }, res => {
+        let answer = ''
+        res.setEncoding('utf8').on('data', chunk => {
+          answer += chunk
+        })
+        res.on('end', () => {
+          for (const set of res.headers['set-cookie'] ?? []) this.cookie = set.split(';')[0] as string
+          const isJson = /json/.test(res.headers['content-type'] ?? '')
+          resolve({ status: res.statusCode ?? 0, body: isJson ? JSON.parse(answer) : answer, headers: res.headers })
+        })
+      })
+      req.on('error', reject).end(text)
+    })
+  }
+
+  /** Signs in by `{ token }` or `{ code }`. */
+  async signIn(by: object): Promise<Json> {
+    const { status, body } = await this.send('POST', '/dashboard/session', by)
+    if (status !== 200) throw new Error(`not signed in: ${status} ${JSON.stringify(body)}`)
+    this.csrf = body.csrf
+    return body
+  }
+}
 
 /** Sends bytes as they are and answers with all that came back until the connection ended. */
 export function raw(url: string, bytes: string | Buffer): Promise<string> {

@@ -1,37 +1,16 @@
-import { createHash, timingSafeEqual } from 'node:crypto'
-import type { RequestHandler } from 'express'
+import type { Request, RequestHandler } from 'express'
 import { HttpError } from '../problem.ts'
-
-const digest = (text: string) => createHash('sha256').update(text).digest()
-
-/** Lets through who sends `Authorization: Bearer <token>`. The comparison takes as long for every wrong token. */
-export function requireToken(token: string): RequestHandler {
-  const expected = digest(token)
-  return (req, res, next) => {
-    const given = /^Bearer +([^ ]+) *$/i.exec(req.headers.authorization ?? '')?.[1]
-    if (given !== undefined && timingSafeEqual(digest(given), expected)) return next()
-    res.set('WWW-Authenticate', `Bearer realm="api-bouncer"${given === undefined ? '' : ', error="invalid_token"'}`)
-    next(new HttpError(401, given === undefined ? 'Send the admin token: Authorization: Bearer TOKEN' : 'Wrong token'))
-  }
-}
-
-const LOCAL_NAMES = ['localhost', '127.0.0.1', '[::1]']
-
-/** The host of a Host header, without its port; undefined for what is none. */
-const hostOf = (header: string | undefined) =>
-  /^(\[[0-9a-f:.]+\]|[^:[\]\s/@]+)(?::\d{1,5})?$/i.exec(header ?? '')?.[1]?.toLowerCase()
+import { type Caller, callerOf, isNamed, isOwnOrigin, type Tokens } from './access.ts'
+import { isSame, type Sessions } from './session.ts'
 
 /**
  * Refuses requests that name another host than this one. A page on a name whose DNS its owner points at 127.0.0.1 is
  * "same-origin" to the browser; its Host header still says that name (DNS rebinding).
  */
-export function requireLocalHost(boundHost: string): RequestHandler {
-  const bound = boundHost.includes(':') ? `[${boundHost}]` : boundHost
-  const accepted = new Set([...LOCAL_NAMES, bound.toLowerCase()])
+export function requireName(names: readonly string[]): RequestHandler {
   return (req, _res, next) => {
-    const host = hostOf(req.headers.host)
-    if (host !== undefined && accepted.has(host)) return next()
-    next(new HttpError(403, `This control plane answers to ${[...accepted].join(', ')} only, by its Host header`))
+    if (isNamed(req, names)) return next()
+    next(new HttpError(403, `This control plane answers to ${names.join(', ')} only, by its Host header`))
   }
 }
 
@@ -39,9 +18,44 @@ const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS'])
 
 /** Refuses changes that a page of another site asks a browser to make. What is no browser sends no Origin. */
 export const refuseCrossSite: RequestHandler = (req, _res, next) => {
-  const { origin, host } = req.headers
-  if (SAFE_METHODS.has(req.method) || origin === undefined) return next()
-  const from = URL.canParse(origin) ? new URL(origin).host : undefined
-  if (from !== undefined && from === host?.toLowerCase()) return next()
+  if (SAFE_METHODS.has(req.method) || isOwnOrigin(req) !== false) return next()
   next(new HttpError(403, 'A page of another site asked for this change'))
+}
+
+const callers = new WeakMap<Request, Caller>()
+
+/** Who `requireCaller` has let through. */
+export const callerFor = (req: Request): Caller => callers.get(req) as Caller
+
+/** Lets through who sends `Authorization: Bearer TOKEN`, or the cookie of a session with, for a change, its CSRF token. */
+export function requireCaller(tokens: Tokens, sessions: Sessions | undefined): RequestHandler {
+  return (req, res, next) => {
+    const caller = callerOf(req, tokens, sessions)
+    if (caller === undefined || caller === 'wrong token') {
+      res.set('WWW-Authenticate', `Bearer realm="api-bouncer"${caller ? ', error="invalid_token"' : ''}`)
+      const detail = caller ? 'Wrong token' : 'Send the admin token: Authorization: Bearer TOKEN'
+      return next(new HttpError(401, detail, { code: 'ERR_UNAUTHORISED' }))
+    }
+    if (caller.session && sessions) {
+      if (!SAFE_METHODS.has(req.method) && !hasCsrf(req, sessions.csrf(caller.secret as string))) {
+        const detail = "This change lacks the session's X-CSRF-Token, which GET /dashboard/session tells"
+        return next(new HttpError(403, detail, { code: 'ERR_UNAUTHORISED' }))
+      }
+      sessions.use(caller.session)
+    }
+    callers.set(req, caller)
+    next()
+  }
+}
+
+const hasCsrf = (req: Request, csrf: string) => isSame(req.get('x-csrf-token') ?? '', csrf)
+
+/** Refuses what a viewer may not do. */
+export const requireOperator: RequestHandler = (req, _res, next) => {
+  if (callerFor(req).role === 'operator') return next()
+  next(
+    new HttpError(403, 'The read-only token may look, and change nothing. Sign in with the admin token for this', {
+      code: 'ERR_UNAUTHORISED',
+    }),
+  )
 }

@@ -1,20 +1,31 @@
-import { type Actor, type Bouncer, describeIssues, guess, type Logger } from '@api-bouncer/limiter'
+import { type Bouncer, describeIssues, guess, type Logger } from '@api-bouncer/limiter'
 import express, { type Express, type Request, type RequestHandler, type Router } from 'express'
 import type { z } from 'zod'
 import { createMetrics, type Measured } from '../metrics.ts'
 import { HttpError, jsonBody, problems, sendJson } from '../problem.ts'
-import { refuseCrossSite, requireLocalHost, requireToken } from './guards.ts'
+import { isHttps, namesOf, type Tokens } from './access.ts'
+import { actorOf } from './actor.ts'
+import { callerFor, refuseCrossSite, requireCaller, requireName, requireOperator } from './guards.ts'
+import { dashboard, safeHeaders } from './page.ts'
 import { type Metrics, Reply, type Route, routes } from './routes.ts'
+import type { Sessions } from './session.ts'
+import { signIn } from './sign-in.ts'
 
 const BODY_LIMIT = 1024 * 1024
 
-export interface ControlRouterOptions {
+export interface ControlRouterOptions extends Tokens {
   readonly bouncer: Bouncer
   /** What callers must send as `Authorization: Bearer`. There is no default. */
   readonly token: string
+  /** The same for who may look and change nothing. */
+  readonly viewerToken?: string | undefined
   readonly logger: Logger
   /** Set where only this machine should call: requests that name another host are refused (DNS rebinding). */
   readonly localHost?: string | undefined
+  /** More names that it answers to; with these it answers to no other. */
+  readonly allowedHosts?: readonly string[] | undefined
+  /** Who is signed in with a browser; absent: nobody can be. */
+  readonly sessions?: Sessions | undefined
   /** Where the data plane can be called, for GET /admin/status. */
   readonly dataPlane?: string | undefined
   /** Whose counts are shown. Default: the bouncer's own. */
@@ -25,57 +36,64 @@ export interface ControlRouterOptions {
 
 /** The control plane as a router, to mount into an Express app of one's own: `app.use('/bouncer', controlRouter({ … }))`. */
 export function controlRouter(options: ControlRouterOptions): Router {
-  const { bouncer, token, logger, localHost, dataPlane, measured, metrics } = options
+  const { bouncer, logger, localHost, allowedHosts, dataPlane, measured, metrics, sessions } = options
   const router = express.Router({ caseSensitive: true })
-  if (localHost !== undefined) router.use(requireLocalHost(localHost))
-  router.use(refuseCrossSite, requireToken(token), jsonBody(BODY_LIMIT))
+  const names = namesOf(localHost, allowedHosts)
+  if (names) router.use(requireName(names))
+  router.use(refuseCrossSite, requireCaller(options, sessions), jsonBody(BODY_LIMIT))
 
   const shared = {
     bouncer,
+    sessions,
     control: bouncer.control,
     dataPlane,
     measured: measured ?? bouncer,
     metrics: metrics ?? createMetrics(bouncer, { measured }),
   }
-  for (const row of routes) router[row.method](row.path, serve(row, shared))
+  for (const row of routes) {
+    router[row.method](row.path, ...(row.method === 'get' || row.reads ? [] : [requireOperator]), serve(row, shared))
+  }
   for (const path of new Set(routes.map(row => row.path))) router.all(path, refuseMethod(path))
   router.use(notFound)
   router.use(problems(logger))
   return router
 }
 
-/** The control plane as an app with a listener of its own. */
-export function createControlPlane(options: ControlRouterOptions): Express {
+export interface ControlPlaneOptions extends ControlRouterOptions {
+  readonly sessions: Sessions
+  /** Limits the guesses at the sign-in: `createGuesses()`. */
+  readonly guesses: Bouncer
+  /** Where the dashboard's build lies. */
+  readonly page?: string
+}
+
+/** The control plane as an app with a listener of its own, and the dashboard. */
+export function createControlPlane(options: ControlPlaneOptions): Express {
+  const { localHost, allowedHosts, sessions, dataPlane, guesses, page, logger } = options
   const app = express()
   app.disable('x-powered-by')
   app.disable('etag')
   // ?limit[]=1 is no filter but a mistake.
   app.set('query parser', 'simple')
+  app.use(safeHeaders)
+  const names = namesOf(localHost, allowedHosts)
+  if (names) app.use(requireName(names))
+  app.use(refuseCrossSite, signIn({ tokens: options, sessions, dataPlane }, guesses))
+  app.use(dashboard(page))
   app.use(controlRouter(options))
+  app.use(problems(logger))
   return app
 }
 
-type Shared = Omit<Parameters<Route['handler']>[0], 'params' | 'body' | 'query' | 'actor'>
-
-/** Who holds the token may say who they are, for the audit; it gives no rights. */
-function actorOf(req: Request): Actor {
-  const source = req.socket.remoteAddress ?? 'unknown'
-  try {
-    const said = decodeURIComponent(req.get('x-bouncer-actor') ?? '')
-      .replace(/[^\p{L}\p{N} .@_:+-]/gu, '')
-      .slice(0, 64)
-    return { by: said.trim() || 'admin', source }
-  } catch {
-    return { by: 'admin', source }
-  }
-}
+type Shared = Omit<Parameters<Route['handler']>[0], 'params' | 'body' | 'query' | 'actor' | 'origin'>
 
 const serve =
   ({ handler, body, query }: Route, shared: Shared): RequestHandler =>
   async (req, res) => {
     const call = {
       ...shared,
-      actor: actorOf(req),
+      actor: actorOf(req, callerFor(req).by),
+      origin: `${isHttps(req) ? 'https' : 'http'}://${req.headers.host ?? ''}`,
       params: req.params as Record<string, string>,
       body: body && parse(body, req.body, 'body'),
       query: query && parse(query, { ...req.query }, 'query'),

@@ -36,6 +36,7 @@ import {
 import { z } from 'zod'
 import type { Measured } from '../metrics.ts'
 import { openApi } from './openapi.ts'
+import type { Sessions } from './session.ts'
 
 /** What a handler gets: checked by the route's schemas. */
 export interface Call<Body = unknown, Query = unknown> {
@@ -48,6 +49,9 @@ export interface Call<Body = unknown, Query = unknown> {
   readonly measured: Measured
   readonly metrics: Metrics
   readonly dataPlane: string | undefined
+  readonly sessions: Sessions | undefined
+  /** As the caller reaches it: `http://127.0.0.1:8900`. */
+  readonly origin: string
 }
 
 export interface Metrics {
@@ -60,6 +64,8 @@ export interface Route {
   readonly path: string
   /** One line, for the index at GET /admin. */
   readonly summary: string
+  /** True for what changes nothing though it is no GET: viewers may do it. */
+  readonly reads?: boolean
   readonly body?: z.ZodType
   readonly query?: z.ZodType
   /** What it answers, for the OpenAPI document. */
@@ -67,6 +73,9 @@ export interface Route {
   /** Its value is the answer: a Reply, or JSON; undefined: nothing to say (204). */
   readonly handler: (call: Call) => unknown
 }
+
+/** Where the dashboard takes a one-time code. */
+export const SIGN_IN_PATH = '/dashboard/sign-in'
 
 /** An answer that is not plain 200 JSON. */
 export class Reply {
@@ -138,6 +147,13 @@ function putPolicy({ control, params, body, actor }: Call<z.infer<typeof policyP
 const because = (actor: Actor, reason: string | undefined): Actor =>
   reason === undefined ? actor : { ...actor, reason }
 
+/** The code is in the fragment, which browsers keep to themselves: it reaches no log and no Referer. */
+function signInLink(sessions: Sessions | undefined, origin: string) {
+  if (!sessions) throw new BouncerError('ERR_NOT_FOUND', 'this control plane has no dashboard')
+  const { code, expiresAt } = sessions.makeCode()
+  return new Reply(201, { url: `${origin}${SIGN_IN_PATH}#${code}`, expiresAt })
+}
+
 /** The whole admin API. */
 export const routes: readonly Route[] = [
   route({
@@ -207,6 +223,7 @@ export const routes: readonly Route[] = [
   route({
     method: 'post',
     path: '/admin/explain',
+    reads: true,
     summary: 'The same for { client } or { peer, headers }, { method?, path? }; counts nothing',
     answer: explanationSchema,
     body: explainQuery,
@@ -381,6 +398,13 @@ export const routes: readonly Route[] = [
     path: '/admin/diagnose',
     summary: "The store's settings and what requests show of proxies, with what mends them",
     handler: async ({ control }) => ({ diagnoses: await control.diagnose() }),
+  }),
+  route({
+    method: 'post',
+    path: '/admin/sign-in-link',
+    summary: 'A link that signs a browser in to the dashboard, once, within ten minutes',
+    answer: z.object({ url: z.string(), expiresAt: z.number() }),
+    handler: ({ sessions, origin }) => signInLink(sessions, origin),
   }),
   route({
     method: 'get',

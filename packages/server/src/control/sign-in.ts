@@ -1,0 +1,137 @@
+import {
+  type Bouncer,
+  createBouncer,
+  describeIssues,
+  isAllowed,
+  type Session,
+  strict,
+  version,
+} from '@api-bouncer/limiter'
+import { stringifySetCookie } from 'cookie'
+import express, { type Request, type Response, type Router } from 'express'
+import { z } from 'zod'
+import { HttpError, jsonBody, sendJson } from '../problem.ts'
+import { type Caller, cookieName, isHttps, NAMES, roleOf, type Tokens } from './access.ts'
+import { actorOf } from './actor.ts'
+import { callerFor, requireCaller } from './guards.ts'
+import type { Role, Sessions } from './session.ts'
+
+const PATH = '/dashboard/session'
+const BODY_LIMIT = 4096
+
+/** Wrong tokens and codes that one address may send; right ones do not count. */
+const GUESSES = { limit: 10, window: '1m' }
+
+const credentials = z.union([
+  strict({ token: z.string().min(1).max(1000) }),
+  strict({ code: z.string().min(1).max(200) }),
+])
+
+export interface SignInOptions {
+  readonly tokens: Tokens
+  readonly sessions: Sessions
+  readonly dataPlane: string | undefined
+}
+
+/** A limiter of its own: whoever guesses at the sign-in spends nothing of the data plane's, and the other way round. */
+export const createGuesses = (): Bouncer =>
+  createBouncer({
+    policies: [{ id: 'sign-in', match: '*', limits: [GUESSES] }],
+    penalty: false,
+    maxClients: 10_000,
+    instance: 'sign-in',
+    logger: { info() {}, warn() {}, error() {} },
+  })
+
+/** Signing in and out: `POST`, `GET` and `DELETE /dashboard/session`. */
+export function signIn({ tokens, sessions, dataPlane }: SignInOptions, guesses: Bouncer): Router {
+  const router = express.Router({ caseSensitive: true })
+  const tell = (caller: Caller): Session => ({
+    role: caller.role,
+    by: caller.by,
+    csrf: sessions.csrf(caller.secret as string),
+    ...sessions.times(caller.session as NonNullable<Caller['session']>),
+    ...(dataPlane !== undefined && { dataPlane }),
+    version,
+  })
+
+  router.post(PATH, ...jsonBody(BODY_LIMIT), async (req, res) => {
+    const given = credentials.safeParse(req.body)
+    if (!given.success) {
+      const detail = req.body === undefined ? 'this needs a JSON body' : describeIssues(given.error)
+      throw new HttpError(400, `Send { token } or { code }: ${detail}`, { code: 'ERR_INVALID' })
+    }
+    const role = await guess(req, res, guesses, () =>
+      'token' in given.data
+        ? roleOf(given.data.token, tokens)
+        : sessions.redeem(given.data.code)
+          ? 'operator'
+          : undefined,
+    )
+    if (!role) {
+      const detail =
+        'token' in given.data
+          ? 'Wrong token'
+          : 'This sign-in link has been used or is too old. Sign in with the admin token, or restart the server for a new link'
+      throw new HttpError(401, detail, { code: 'ERR_UNAUTHORISED' })
+    }
+    const { by } = actorOf(req, NAMES[role])
+    const { secret, session } = sessions.start(role, by)
+    setCookie(req, res, secret)
+    sendJson(res, 200, tell({ role, by, session, secret }))
+  })
+
+  router.use(PATH, requireCaller(tokens, sessions), (req, _res, next) => {
+    if (callerFor(req).session) return next()
+    next(new HttpError(401, 'Nobody is signed in here: a token needs no session', { code: 'ERR_UNAUTHORISED' }))
+  })
+
+  router.get(PATH, (req, res) => sendJson(res, 200, tell(callerFor(req))))
+
+  router.delete(PATH, (req, res) => {
+    sessions.end((callerFor(req).session as NonNullable<Caller['session']>).id, 'signed out')
+    setCookie(req, res, '')
+    res.status(204).end()
+  })
+
+  router.all(PATH, (req, res, next) => {
+    res.set('Allow', 'HEAD, GET, POST, DELETE')
+    next(new HttpError(405, `${req.method} is not for ${PATH}; HEAD, GET, POST, DELETE would be`))
+  })
+  return router
+}
+
+/**
+ * The role that a credential gives. An address that has guessed too often is told to wait before anything is compared;
+ * a right one is given back, so that nobody who knows the token is ever kept out by their own use of it.
+ */
+async function guess(
+  req: Request,
+  res: Response,
+  guesses: Bouncer,
+  look: () => Role | undefined,
+): Promise<Role | undefined> {
+  // The peer, whatever it says of others: forwarded addresses are for whoever guesses to choose.
+  const client = req.socket.remoteAddress ?? 'unknown'
+  const decision = await guesses.check({ peer: req, method: 'POST', path: PATH, client })
+  if (!isAllowed(decision)) {
+    const seconds = Math.max(1, Math.ceil((decision.retryAfterMs ?? 1000) / 1000))
+    res.set('Retry-After', String(seconds))
+    throw new HttpError(
+      429,
+      `Too many wrong tokens from ${client}. Try again in ${seconds} s; with the token the command line works meanwhile`,
+      { retryAfter: seconds },
+    )
+  }
+  const role = look()
+  if (role) await guesses.refund(decision)
+  return role
+}
+
+/** Session cookies have no Max-Age: the server says when they end, and the browser's end is one too. */
+function setCookie(req: Request, res: Response, value: string): void {
+  const secure = isHttps(req)
+  const options = { httpOnly: true, sameSite: 'strict', path: '/', secure } as const
+  const gone = value === '' ? { maxAge: 0 } : {}
+  res.append('Set-Cookie', stringifySetCookie({ name: cookieName(req), value, ...options, ...gone }))
+}
