@@ -9,9 +9,9 @@ RUN find . -type f ! -name package.json ! -name package-lock.json -delete
 
 FROM base AS build
 COPY --from=manifests /app ./
-RUN npm ci --include-workspace-root --workspace packages/limiter --workspace packages/server
+RUN npm ci --include-workspace-root --workspace packages/limiter --workspace packages/server --workspace packages/dashboard
 COPY . .
-RUN npx tsc -b packages/server
+RUN npx tsc -b packages/server && npm run build --workspace packages/dashboard
 # Of the sources only the Lua scripts run.
 RUN find packages -path '*/src/*' -type f ! -name '*.lua' -delete
 
@@ -25,6 +25,7 @@ COPY --from=modules /app ./
 COPY --from=build /app/packages/limiter/dist ./packages/limiter/dist
 COPY --from=build /app/packages/limiter/src ./packages/limiter/src
 COPY --from=build /app/packages/server/dist ./packages/server/dist
+COPY --from=build /app/packages/dashboard/dist ./packages/dashboard/dist
 USER node
 EXPOSE 8000 8900
 HEALTHCHECK --interval=10s --timeout=3s --start-period=15s CMD ["node", "packages/server/dist/healthcheck.js"]
