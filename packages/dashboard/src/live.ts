@@ -29,6 +29,8 @@ export interface Live {
   readonly paused: boolean
   /** While paused: frames that are not shown. */
   readonly missed: number
+  /** When the page was held, epoch ms: what came meanwhile was not seen. */
+  readonly pauses: readonly { readonly from: number; readonly to: number }[]
   /** performance.now() when the newest frame came. */
   readonly heardAt: number | undefined
 }
@@ -40,6 +42,7 @@ const EMPTY: Live = {
   dropped: {},
   paused: false,
   missed: 0,
+  pauses: [],
   heardAt: undefined,
 }
 
@@ -129,7 +132,13 @@ export function disconnectLive(): void {
 
 /** Stops the page where it is; the marker says what was missed once it goes on. */
 export function setPaused(paused: boolean): void {
-  shown = paused ? { ...behind, paused: true, missed: 0 } : { ...behind, paused: false, missed: 0 }
+  if (paused === shown.paused) return
+  if (!paused) {
+    const [from, to] = [newestFrame(shown)?.at, newestFrame(behind)?.at]
+    if (from !== undefined && to !== undefined)
+      behind = { ...behind, pauses: [...behind.pauses, { from, to }].slice(-20) }
+  }
+  shown = paused ? { ...behind, paused: true, missed: 0 } : behind
   for (const listener of listeners) listener()
 }
 

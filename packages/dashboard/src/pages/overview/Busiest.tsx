@@ -1,0 +1,88 @@
+import type { ClientSummary } from '@api-bouncer/limiter/contracts'
+import { SegmentedControl, Table, Text } from '@mantine/core'
+import { useSearchParams } from 'wouter'
+import { useCalm } from '../../calm.ts'
+import { ClientLink } from '../../components/Client.tsx'
+import { EmptyState } from '../../components/EmptyState.tsx'
+import { Headroom } from '../../components/Headroom.tsx'
+import { Panel } from '../../components/Panel.tsx'
+import { newestFrame, useLive } from '../../live.ts'
+import { rate } from '../../numbers.ts'
+
+const NONE: readonly ClientSummary[] = []
+const SHOWN_ROWS = 8
+
+/** Who is nearest a limit, or busiest. */
+export function Busiest() {
+  const [search, setSearch] = useSearchParams()
+  const sort = search.get('clients') === 'busiest' ? 'busiest' : 'nearest'
+  const clients = useLive(live => newestFrame(live)?.[sort] ?? NONE)
+  const { calm, hold } = useCalm(clients, ({ client }) => client)
+  const select = (value: string) =>
+    setSearch(
+      previous => {
+        const next = new URLSearchParams(previous)
+        if (value === 'nearest') next.delete('clients')
+        else next.set('clients', value)
+        return next
+      },
+      { replace: true },
+    )
+  return (
+    <Panel
+      title="Clients"
+      id="clients"
+      tools={
+        <SegmentedControl
+          size="xs"
+          aria-label="clients by"
+          data={[
+            { label: 'nearest a limit', value: 'nearest' },
+            { label: 'busiest', value: 'busiest' },
+          ]}
+          value={sort}
+          onChange={select}
+        />
+      }
+    >
+      {calm.length === 0 ? (
+        <EmptyState what="Nobody has asked for anything in this second. Make some traffic:" />
+      ) : (
+        <div className="scroll" {...hold}>
+          <Table
+            verticalSpacing={5}
+            fz="sm"
+            aria-label={sort === 'nearest' ? 'clients nearest a limit' : 'busiest clients'}
+          >
+            <Table.Thead>
+              <Table.Tr>
+                <Table.Th>Client</Table.Th>
+                <Table.Th>Policy</Table.Th>
+                <Table.Th>Used</Table.Th>
+                <Table.Th ta="right">/s</Table.Th>
+              </Table.Tr>
+            </Table.Thead>
+            <Table.Tbody>
+              {calm.slice(0, SHOWN_ROWS).map(summary => (
+                <Table.Tr key={summary.client}>
+                  <Table.Td maw={160}>
+                    <ClientLink client={summary.client} />
+                  </Table.Td>
+                  <Table.Td maw={90} className="foreign">
+                    {summary.policy ?? '–'}
+                  </Table.Td>
+                  <Table.Td>
+                    <Headroom summary={summary} />
+                  </Table.Td>
+                  <Table.Td ta="right">
+                    <Text size="sm">{rate(summary.requestsPerSecond)}</Text>
+                  </Table.Td>
+                </Table.Tr>
+              ))}
+            </Table.Tbody>
+          </Table>
+        </div>
+      )}
+    </Panel>
+  )
+}

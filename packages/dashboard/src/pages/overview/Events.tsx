@@ -1,0 +1,133 @@
+import type { BouncerEvent } from '@api-bouncer/limiter/contracts'
+import { Button, SegmentedControl, Text, UnstyledButton } from '@mantine/core'
+import { useQuery } from '@tanstack/react-query'
+import { useEffect, useRef, useState } from 'react'
+import { useSearchParams } from 'wouter'
+import { control } from '../../api.ts'
+import { ClientLink } from '../../components/Client.tsx'
+import { EmptyState } from '../../components/EmptyState.tsx'
+import { Panel } from '../../components/Panel.tsx'
+import { UnblockDialog } from '../../components/UnblockDialog.tsx'
+import { EVENT_FILTERS, type EventFilter, passes, sayEvent } from '../../events.ts'
+import { seedEvents, useLive, useTopic } from '../../live.ts'
+import { clockTime } from '../../time.ts'
+
+const SHOWN_EVENTS = 100
+
+const COLOURS: Readonly<Partial<Record<BouncerEvent['type'], readonly [mark: string, color: string]>>> = {
+  violation: ['▲', 'var(--limited)'],
+  blocked: ['■', 'var(--blocked)'],
+  'store-state': ['◆', 'var(--degraded)'],
+  gap: ['◆', 'var(--degraded)'],
+  overflow: ['◆', 'var(--degraded)'],
+}
+
+function Line({ event, onUnblock }: { event: BouncerEvent; onUnblock: (client: string) => void }) {
+  const { verb, client, rest } = sayEvent(event)
+  const [mark, color] = COLOURS[event.type] ?? ['○', 'var(--mantine-color-dimmed)']
+  return (
+    <li className="event">
+      <span className="mono">{clockTime(event.at)}</span>
+      <span aria-hidden style={{ color }}>
+        {mark}
+      </span>
+      <span className="foreign" style={{ minWidth: 0 }} title={`${verb} ${client ?? ''} ${rest}`}>
+        {verb} {client !== undefined && <ClientLink client={client} />} {rest}
+      </span>
+      {event.type === 'blocked' ? (
+        <UnstyledButton
+          fz="xs"
+          td="underline"
+          onClick={() => onUnblock(event.client)}
+          aria-label={`unblock ${event.client}`}
+        >
+          unblock
+        </UnstyledButton>
+      ) : (
+        <span />
+      )}
+    </li>
+  )
+}
+
+/** What happens, newest above; what comes in while one reads further down waits. */
+export function Events() {
+  useTopic('events')
+  const [search, setSearch] = useSearchParams()
+  const asked = search.get('events') as EventFilter
+  const filter = EVENT_FILTERS.includes(asked) ? asked : 'all'
+  const all = useLive(live => live.events)
+  const [held, setHeld] = useState<readonly BouncerEvent[]>()
+  const [unblocking, setUnblocking] = useState<string>()
+  const box = useRef<HTMLUListElement>(null)
+
+  const before = useQuery({ queryKey: ['events'], queryFn: () => control.events({ limit: 100 }) })
+  useEffect(() => {
+    if (before.data) seedEvents(before.data.events)
+  }, [before.data])
+
+  const shown = (held ?? all).filter(event => passes(filter, event)).slice(0, SHOWN_EVENTS)
+  const waiting = held === undefined ? 0 : all.filter(event => passes(filter, event) && !held.includes(event)).length
+  const select = (value: string) =>
+    setSearch(
+      previous => {
+        const next = new URLSearchParams(previous)
+        if (value === 'all') next.delete('events')
+        else next.set('events', value)
+        return next
+      },
+      { replace: true },
+    )
+  const toTop = () => {
+    box.current?.scrollTo({ top: 0 })
+    setHeld(undefined)
+  }
+  return (
+    <Panel
+      title="Events"
+      id="events"
+      tools={
+        <SegmentedControl
+          size="xs"
+          aria-label="events shown"
+          data={[...EVENT_FILTERS]}
+          value={filter}
+          onChange={select}
+        />
+      }
+    >
+      {waiting > 0 && (
+        <Button size="compact-xs" variant="light" onClick={toTop} mb={4}>
+          {waiting} new above
+        </Button>
+      )}
+      {shown.length === 0 && before.isSuccess ? (
+        <EmptyState what={filter === 'all' ? 'Nothing has happened yet. Make some trouble:' : `No ${filter} yet.`} />
+      ) : (
+        <ul
+          className="events scroll"
+          ref={box}
+          // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by the keyboard too
+          tabIndex={0}
+          aria-label="events, newest first"
+          onScroll={({ currentTarget }) => {
+            if (currentTarget.scrollTop <= 0) setHeld(undefined)
+            else setHeld(held ?? all)
+          }}
+        >
+          {shown.map(event => (
+            <Line key={event.id} event={event} onUnblock={setUnblocking} />
+          ))}
+        </ul>
+      )}
+      {before.isError && (
+        <Text size="sm" c="dimmed">
+          What happened before is not known: {before.error.message}
+        </Text>
+      )}
+      {unblocking !== undefined && (
+        <UnblockDialog client={unblocking} opened onClose={() => setUnblocking(undefined)} />
+      )}
+    </Panel>
+  )
+}

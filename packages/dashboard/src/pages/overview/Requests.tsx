@@ -1,0 +1,122 @@
+import type { StatsRange } from '@api-bouncer/limiter/contracts'
+import { Button, Group, SegmentedControl, UnstyledButton } from '@mantine/core'
+import { useQuery } from '@tanstack/react-query'
+import { useMemo, useState } from 'react'
+import { useSearchParams } from 'wouter'
+import { control, keys } from '../../api.ts'
+import { Panel } from '../../components/Panel.tsx'
+import { type Mark, TimeSeries } from '../../components/TimeSeries.tsx'
+import { sayEvent } from '../../events.ts'
+import { newestFrame, setPaused, useLive } from '../../live.ts'
+import { LOOKS, SHOWN, type Shown } from '../../outcomes.ts'
+import { RANGE_NAMES, RANGES } from '../../ranges.ts'
+import { clockTime, serverNow, span } from '../../time.ts'
+import { pointsOf } from './points.ts'
+
+const MARKED = new Set(['blocked', 'policy-changed', 'list-changed'])
+/** More lines than these say nothing. */
+const MOST_MARKS = 60
+
+/** Requests by outcome over time, what was kept and what is live. */
+export function Requests({ height }: { height: number }) {
+  const [search, setSearch] = useSearchParams()
+  const asked = search.get('range')
+  const range: StatsRange = asked === '1h' || asked === '24h' ? asked : '5m'
+  const { rangeMs, stepMs } = RANGES[range]
+  const history = useQuery({
+    queryKey: keys.stats(range),
+    queryFn: () => control.stats({ range }),
+    refetchInterval: range === '5m' ? false : stepMs,
+  })
+  const frames = useLive(live => live.frames)
+  const newest = useLive(newestFrame)
+  const events = useLive(live => live.events)
+  const paused = useLive(live => live.paused)
+  const pauses = useLive(live => live.pauses)
+  const [hidden, setHidden] = useState<ReadonlySet<Shown>>(new Set())
+
+  const to = newest?.at ?? history.data?.at ?? serverNow()
+  const points = useMemo(() => pointsOf(range, history.data, frames, to), [range, history.data, frames, to])
+  const marks = useMemo((): Mark[] => {
+    const happened = events
+      .filter(({ type, at }) => MARKED.has(type) && at > to - rangeMs)
+      .slice(0, MOST_MARKS)
+      .map((event): Mark => {
+        const { verb, client, rest } = sayEvent(event)
+        return {
+          at: event.at,
+          kind: event.type === 'blocked' ? 'block' : 'change',
+          text: `${verb} ${client ?? ''} ${rest}`,
+        }
+      })
+    const held = pauses.map(
+      ({ from, to }): Mark => ({
+        at: from,
+        kind: 'change',
+        text: `paused here for ${span(to - from)}, until ${clockTime(to)}`,
+      }),
+    )
+    return [...happened, ...held]
+  }, [events, pauses, to, rangeMs])
+
+  const toggle = (key: Shown) => {
+    const next = new Set(hidden)
+    if (!next.delete(key)) next.add(key)
+    setHidden(next)
+  }
+  const select = (value: string) =>
+    setSearch(
+      previous => {
+        const next = new URLSearchParams(previous)
+        if (value === '5m') next.delete('range')
+        else next.set('range', value)
+        return next
+      },
+      { replace: true },
+    )
+
+  return (
+    <Panel
+      title="Requests by outcome"
+      id="requests"
+      tools={
+        <Group gap="xs" wrap="nowrap">
+          <SegmentedControl size="xs" data={RANGE_NAMES} value={range} onChange={select} aria-label="range" />
+          <Button size="compact-sm" variant="default" onClick={() => setPaused(!paused)} aria-pressed={paused}>
+            {paused ? '▶ go on' : '⏸ pause'}
+          </Button>
+        </Group>
+      }
+    >
+      <Group gap="sm" mb={4} role="group" aria-label="outcomes shown">
+        {SHOWN.map(key => (
+          <UnstyledButton
+            key={key}
+            onClick={() => toggle(key)}
+            aria-pressed={!hidden.has(key)}
+            title={`${LOOKS[key].meaning}; click to ${hidden.has(key) ? 'show' : 'hide'}`}
+            fz="xs"
+            td={hidden.has(key) ? 'line-through' : undefined}
+          >
+            <span aria-hidden style={{ color: `var(--${key})` }}>
+              {LOOKS[key].mark}
+            </span>{' '}
+            {LOOKS[key].name}
+          </UnstyledButton>
+        ))}
+        <span style={{ marginLeft: 'auto', fontSize: 12, color: 'var(--mantine-color-dimmed)' }}>
+          requests a second
+        </span>
+      </Group>
+      <TimeSeries
+        points={points}
+        marks={marks}
+        hidden={hidden}
+        from={to - rangeMs}
+        to={to}
+        height={height}
+        label={`Requests a second by outcome, the last ${range}`}
+      />
+    </Panel>
+  )
+}

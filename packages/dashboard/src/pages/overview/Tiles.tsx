@@ -1,0 +1,130 @@
+import type { LiveFrame } from '@api-bouncer/limiter/contracts'
+import { Paper, Text } from '@mantine/core'
+import { newestFrame, useLive } from '../../live.ts'
+import { millis, percent, percentile, rate } from '../../numbers.ts'
+import { addTallies, hitRate, LOOKS, type Shown, tallyOfPolicies } from '../../outcomes.ts'
+import { ratesOf } from './points.ts'
+
+/** The last minute of a figure, small. */
+function Sparkline({ values, color }: { values: readonly number[]; color: string }) {
+  if (values.length < 2) return <div style={{ height: 22 }} />
+  const most = Math.max(...values, Number.EPSILON)
+  const points = values.map(
+    (value, i) => `${((i / (values.length - 1)) * 100).toFixed(1)},${(21 - (value / most) * 20).toFixed(1)}`,
+  )
+  return (
+    <svg viewBox="0 0 100 22" preserveAspectRatio="none" width="100%" height={22} aria-hidden="true">
+      <polyline
+        points={points.join(' ')}
+        fill="none"
+        stroke={color}
+        strokeWidth={1.5}
+        vectorEffect="non-scaling-stroke"
+      />
+    </svg>
+  )
+}
+
+interface TileProps {
+  readonly name: string
+  readonly value: string
+  readonly exact?: string
+  readonly note?: string | undefined
+  readonly values?: readonly number[]
+  readonly color?: string
+  readonly mark?: string
+}
+
+function Tile({ name, value, exact, note, values, color = 'var(--mantine-color-dimmed)', mark }: TileProps) {
+  return (
+    <Paper withBorder px="sm" py={6} role="group" aria-label={name} style={{ minWidth: 0 }}>
+      <Text size="xs" c="dimmed" tt="uppercase" fw={600} className="foreign">
+        {mark !== undefined && (
+          <span aria-hidden style={{ color }}>
+            {mark}{' '}
+          </span>
+        )}
+        {name}
+      </Text>
+      <Text fz={22} fw={600} lh={1.3} title={exact} className="foreign">
+        {value}
+      </Text>
+      {values ? (
+        <Sparkline values={values} color={color} />
+      ) : (
+        <Text size="xs" c="dimmed" className="foreign" title={note} h={22}>
+          {note}
+        </Text>
+      )}
+    </Paper>
+  )
+}
+
+const MINUTE = 60
+
+const sumOf = (histograms: readonly (readonly number[])[]): number[] =>
+  histograms.reduce<number[]>((sum, one) => one.map((n, i) => n + (sum[i] ?? 0)), [])
+
+/** Each minute-old frame's p99, ms; 0 where nothing was decided. */
+const p99s = (frames: readonly LiveFrame[]) => frames.map(({ latency }) => finite(percentile(latency, 0.99)) ?? 0)
+const finite = (n: number | undefined) => (n === undefined || Number.isFinite(n) ? n : 1000)
+
+/** One look: rates by outcome, how much is refused, how long deciding takes, and whether the store is well. */
+export function Tiles() {
+  const frames = useLive(live => live.frames)
+  const newest = useLive(newestFrame)
+  const minute = frames.slice(-MINUTE)
+  const rates = minute.map(ratesOf)
+  const now = rates.at(-1)
+  const outcome = (key: Shown) => ({
+    name: `${LOOKS[key].name} /s`,
+    mark: LOOKS[key].mark,
+    color: `var(--${key})`,
+    value: now ? rate(now[key]) : '–',
+    exact: now ? `${now[key].toFixed(2)} a second: ${LOOKS[key].meaning}` : '',
+    values: rates.map(tally => tally[key]),
+  })
+  const recent = frames.slice(-10)
+  const latency = sumOf(recent.map(frame => frame.latency))
+  const [p50, p99] = [percentile(latency, 0.5), percentile(latency, 0.99)]
+  const set = frames.slice(-300).reduce((sum, { blocks }) => sum + blocks, 0)
+  return (
+    <div className="tiles">
+      <Tile {...outcome('allowed')} />
+      <Tile {...outcome('limited')} />
+      <Tile {...outcome('blocked')} />
+      <Tile
+        name="refused"
+        value={percent(hitRate(addTallies(recent.map(({ policies }) => tallyOfPolicies(policies)))))}
+        exact="hit rate: what share of the requests of the last 10 s was limited or blocked"
+        values={minute.map(({ policies }) => hitRate(tallyOfPolicies(policies)) ?? 0)}
+      />
+      <Tile
+        name="decision p99"
+        value={p99 === Number.POSITIVE_INFINITY ? '> 1 s' : millis(p99)}
+        exact={`time to decide, last 10 s: p50 ${millis(finite(p50))}, p99 ${millis(finite(p99))}`}
+        values={p99s(minute)}
+      />
+      <Tile
+        name="active blocks"
+        value={newest ? (newest.activeBlocks === undefined ? 'unknown' : String(newest.activeBlocks)) : '–'}
+        note={`${set > 0 ? `+${set}` : 'none'} in 5m`}
+      />
+      <Tile
+        name="store"
+        value={newest ? storeOf(newest) : '–'}
+        exact={newest?.store.detail ?? ''}
+        note={
+          newest &&
+          `${newest.instances.length} instance${newest.instances.length === 1 ? '' : 's'} · ${newest.store.detail ?? newest.store.kind}`
+        }
+      />
+    </div>
+  )
+}
+
+function storeOf({ store }: LiveFrame): string {
+  if (store.state === 'degraded') return 'degraded'
+  const name = store.kind === 'memory' ? 'embedded' : 'Redis'
+  return store.latencyMs === undefined ? name : `${name} ${millis(store.latencyMs)}`
+}
