@@ -1,5 +1,144 @@
+import type { Block } from '@api-bouncer/limiter/contracts'
+import { Button, Group, Text, TextInput } from '@mantine/core'
+import { useQuery } from '@tanstack/react-query'
+import { useMemo, useState } from 'react'
+import { control, keys } from '../../api.ts'
+import { BlockDialog } from '../../components/BlockDialog.tsx'
+import { ClientLink } from '../../components/Client.tsx'
+import { Countdown } from '../../components/Countdown.tsx'
+import { type Column, DataTable } from '../../components/DataTable.tsx'
+import { EmptyState } from '../../components/EmptyState.tsx'
+import { ErrorState } from '../../components/ErrorState.tsx'
 import { PageHead } from '../../components/PageHead.tsx'
+import { UnblockDialog } from '../../components/UnblockDialog.tsx'
+import { disarm } from '../../foreign.ts'
+import { count } from '../../numbers.ts'
+import { useSearchState } from '../../search.ts'
+import { useReadOnly } from '../../session.ts'
+import { clockTime, useNow } from '../../time.ts'
+import { UnblockManyDialog } from './UnblockManyDialog.tsx'
 
+const matches = (block: Block, filter: string) =>
+  [block.client, block.reason, block.policy ?? '', block.by].some(text => text.toLowerCase().includes(filter))
+
+const columnsOf = (unblock: (client: string) => void): readonly Column<Block>[] => [
+  { id: 'client', title: 'Client', cell: ({ client }) => <ClientLink client={client} />, sort: ({ client }) => client },
+  {
+    id: 'until',
+    title: 'Ends in',
+    cell: ({ until }) => <Countdown until={until} />,
+    sort: ({ until }) => until,
+    width: '100px',
+  },
+  {
+    id: 'reason',
+    title: 'Reason',
+    cell: ({ reason }) => <span title={disarm(reason)}>{disarm(reason, 80)}</span>,
+    sort: ({ reason }) => reason,
+  },
+  {
+    id: 'policy',
+    title: 'Policy',
+    cell: ({ policy }) => policy ?? '–',
+    sort: ({ policy }) => policy ?? '',
+    width: '110px',
+  },
+  {
+    id: 'offence',
+    title: 'Offence',
+    cell: ({ offence }) => offence,
+    sort: ({ offence }) => offence,
+    align: 'right',
+    width: '80px',
+  },
+  { id: 'by', title: 'By', cell: ({ by }) => disarm(by, 40), sort: ({ by }) => by, width: '100px' },
+  { id: 'since', title: 'Since', cell: ({ since }) => clockTime(since), sort: ({ since }) => since, width: '110px' },
+  {
+    id: 'act',
+    title: '',
+    cell: ({ client }) => (
+      <Button size="compact-xs" variant="default" onClick={() => unblock(client)} aria-label={`unblock ${client}`}>
+        unblock
+      </Button>
+    ),
+    width: '90px',
+  },
+]
+
+const NONE: readonly Block[] = []
+
+/** Who is kept out, why and for how long. */
 export default function Blocks() {
-  return <PageHead title="Blocks" />
+  const blocks = useQuery({ queryKey: keys.blocks, queryFn: () => control.blocks(), refetchInterval: 15_000 })
+  const [filter, setFilter] = useSearchState('filter')
+  const [dialog, setDialog] = useSearchState('do')
+  const [unblocking, setUnblocking] = useState<string>()
+  const [selected, setSelected] = useState<ReadonlySet<string>>(new Set())
+  const [several, setSeveral] = useState(false)
+  const readOnly = useReadOnly()
+  const now = useNow(5000)
+  const all = blocks.data ?? NONE
+  const shown = useMemo(
+    () => all.filter(block => block.until > now && matches(block, filter.trim().toLowerCase())),
+    [all, filter, now],
+  )
+  const chosen = shown.filter(({ client }) => selected.has(client)).map(({ client }) => client)
+  const columns = useMemo(() => columnsOf(setUnblocking), [])
+  return (
+    <>
+      <PageHead title="Blocks">
+        <Button
+          size="compact-sm"
+          onClick={() => setDialog('block')}
+          disabled={readOnly !== undefined}
+          {...(readOnly && { title: readOnly })}
+        >
+          Block a client
+        </Button>
+      </PageHead>
+      <Group gap="xs" mb="xs">
+        <TextInput
+          aria-label="filter"
+          placeholder="Filter by client, reason, policy, by"
+          value={filter}
+          onChange={event => setFilter(event.currentTarget.value)}
+          w={{ base: '100%', sm: 320 }}
+        />
+        <Text size="sm" c="dimmed" role="status">
+          {blocks.isSuccess ? `${count(shown.length)} of ${count(all.length)} in force` : ''}
+        </Text>
+        {chosen.length > 0 && (
+          <Button size="compact-sm" variant="default" onClick={() => setSeveral(true)}>
+            Unblock {count(chosen.length)}
+          </Button>
+        )}
+      </Group>
+      {blocks.isError && blocks.data === undefined ? (
+        <ErrorState error={blocks.error} what="the blocks" retry={() => void blocks.refetch()} />
+      ) : blocks.isSuccess && all.length === 0 ? (
+        <EmptyState what="Nobody is blocked. Who breaks limits again and again will be; see it happen:" />
+      ) : (
+        <DataTable
+          label="blocks"
+          columns={columns}
+          rows={shown}
+          idOf={({ client }) => client}
+          minWidth={900}
+          selection={{ selected, onChange: setSelected }}
+        />
+      )}
+      <BlockDialog opened={dialog === 'block'} onClose={() => setDialog('')} />
+      {unblocking !== undefined && (
+        <UnblockDialog client={unblocking} opened onClose={() => setUnblocking(undefined)} />
+      )}
+      <UnblockManyDialog
+        clients={chosen}
+        opened={several}
+        onClose={() => {
+          setSeveral(false)
+          setSelected(new Set())
+        }}
+      />
+    </>
+  )
 }

@@ -1,0 +1,174 @@
+import { Checkbox, Table, UnstyledButton } from '@mantine/core'
+import { useVirtualizer } from '@tanstack/react-virtual'
+import { type ReactNode, useMemo, useRef } from 'react'
+import { useSearchParams } from 'wouter'
+
+export interface Column<T> {
+  readonly id: string
+  readonly title: string
+  readonly cell: (row: T) => ReactNode
+  /** What it is sorted by; absent: it cannot be. */
+  readonly sort?: (row: T) => string | number
+  readonly align?: 'right'
+  /** CSS; a column without one takes what is left. */
+  readonly width?: string
+}
+
+interface Props<T> {
+  readonly label: string
+  readonly columns: readonly Column<T>[]
+  readonly rows: readonly T[]
+  readonly idOf: (row: T) => string
+  /** How a row is called where it is selected. */
+  readonly selection?: {
+    readonly selected: ReadonlySet<string>
+    readonly onChange: (selected: ReadonlySet<string>) => void
+  }
+  /** Narrower than this it scrolls sideways, by itself. */
+  readonly minWidth?: number
+  readonly height?: string
+}
+
+const ROW = 36
+
+function compare(a: string | number, b: string | number): number {
+  return typeof a === 'number' && typeof b === 'number'
+    ? a - b
+    : String(a).localeCompare(String(b), 'en', { numeric: true })
+}
+
+/** A table of any length: only the rows in sight are there. `?sort=-until` sorts, the other way round with the minus. */
+export function DataTable<T>({
+  label,
+  columns,
+  rows,
+  idOf,
+  selection,
+  minWidth = 560,
+  height = 'calc(100vh - 190px)',
+}: Props<T>) {
+  const [search, setSearch] = useSearchParams()
+  const asked = search.get('sort') ?? ''
+  const descending = asked.startsWith('-')
+  const by = columns.find(({ id, sort }) => sort && id === asked.replace(/^-/, ''))
+  const sorted = useMemo(() => {
+    const key = by?.sort
+    if (!key) return rows
+    return [...rows].sort((a, b) => compare(key(a), key(b)) * (descending ? -1 : 1))
+  }, [rows, by, descending])
+  const box = useRef<HTMLDivElement>(null)
+  const virtual = useVirtualizer({
+    count: sorted.length,
+    getScrollElement: () => box.current,
+    estimateSize: () => ROW,
+    overscan: 12,
+  })
+  const items = virtual.getVirtualItems()
+  const above = items[0]?.start ?? 0
+  const below = virtual.getTotalSize() - (items.at(-1)?.end ?? 0)
+
+  const sortBy = (id: string) =>
+    setSearch(
+      previous => {
+        const next = new URLSearchParams(previous)
+        next.set('sort', by?.id === id && !descending ? `-${id}` : id)
+        return next
+      },
+      { replace: true },
+    )
+  const all = selection !== undefined && rows.length > 0 && rows.every(row => selection.selected.has(idOf(row)))
+  const toggleAll = () => selection?.onChange(all ? new Set() : new Set(rows.map(idOf)))
+  const toggle = (id: string) => {
+    const next = new Set(selection?.selected)
+    if (!next.delete(id)) next.add(id)
+    selection?.onChange(next)
+  }
+  const span = columns.length + (selection ? 1 : 0)
+  return (
+    <section
+      ref={box}
+      aria-label={label}
+      // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by the keyboard too
+      tabIndex={0}
+      style={{ overflow: 'auto', maxHeight: height }}
+    >
+      <Table
+        stickyHeader
+        fz="sm"
+        verticalSpacing={0}
+        miw={minWidth}
+        layout="fixed"
+        aria-label={label}
+        aria-rowcount={sorted.length + 1}
+      >
+        <Table.Thead style={{ zIndex: 1 }}>
+          <Table.Tr h={ROW}>
+            {selection && (
+              <Table.Th w={36}>
+                <Checkbox
+                  size="xs"
+                  checked={all}
+                  indeterminate={!all && selection.selected.size > 0}
+                  onChange={toggleAll}
+                  aria-label="select all"
+                />
+              </Table.Th>
+            )}
+            {columns.map(({ id, title, sort, align, width }) => (
+              <Table.Th
+                key={id}
+                ta={align ?? 'left'}
+                {...(width !== undefined && { w: width })}
+                {...(sort && { 'aria-sort': by?.id !== id ? 'none' : descending ? 'descending' : 'ascending' })}
+              >
+                {sort ? (
+                  <UnstyledButton fz="sm" fw={600} onClick={() => sortBy(id)}>
+                    {title}
+                    <span aria-hidden>{by?.id === id ? (descending ? ' ↓' : ' ↑') : ''}</span>
+                  </UnstyledButton>
+                ) : (
+                  title
+                )}
+              </Table.Th>
+            ))}
+          </Table.Tr>
+        </Table.Thead>
+        <Table.Tbody>
+          {above > 0 && (
+            <tr aria-hidden>
+              <td colSpan={span} style={{ height: above, padding: 0 }} />
+            </tr>
+          )}
+          {items.map(({ index }) => {
+            const row = sorted[index] as T
+            const id = idOf(row)
+            return (
+              <Table.Tr key={id} h={ROW} aria-rowindex={index + 2}>
+                {selection && (
+                  <Table.Td>
+                    <Checkbox
+                      size="xs"
+                      checked={selection.selected.has(id)}
+                      onChange={() => toggle(id)}
+                      aria-label={`select ${id}`}
+                    />
+                  </Table.Td>
+                )}
+                {columns.map(({ id: column, cell, align }) => (
+                  <Table.Td key={column} ta={align ?? 'left'} className="foreign">
+                    {cell(row)}
+                  </Table.Td>
+                ))}
+              </Table.Tr>
+            )
+          })}
+          {below > 0 && (
+            <tr aria-hidden>
+              <td colSpan={span} style={{ height: below, padding: 0 }} />
+            </tr>
+          )}
+        </Table.Tbody>
+      </Table>
+    </section>
+  )
+}
