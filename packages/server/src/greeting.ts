@@ -33,10 +33,9 @@ export function greeting(
     ...(admin.viewerToken === undefined ? [] : ['                (ADMIN_READONLY_TOKEN signs in to look only)']),
     '',
     'try next:',
-    ...(dataPlane === undefined
-      ? []
-      : [`  curl -i ${dataPlane}/api/data`, `  ${loadLine(controlPlane, tokenFile)}   # an attack to watch`]),
+    ...(dataPlane === undefined ? [] : [`  curl -i ${dataPlane}/api/data`]),
     `  curl -H "Authorization: Bearer ${token}" ${controlPlane}/admin/status`,
+    ...(dataPlane === undefined ? [] : ['an attack to watch:', `  ${loadLine(controlPlane, tokenFile)}`]),
     '',
   ]
   return `${lines.join('\n')}\n`

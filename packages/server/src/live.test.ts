@@ -1,3 +1,4 @@
+import type { Socket as NodeSocket } from 'node:net'
 import {
   type BouncerEvent,
   type BrowserToLive,
@@ -15,13 +16,14 @@ import { io, type Socket } from 'socket.io-client'
 import { afterEach, describe, expect, it } from 'vitest'
 import { IDLE_MS, Sessions } from './control/session.ts'
 import { EVENTS_A_SECOND } from './live.ts'
-import { Browser, type TestServer, TOKEN, testServer, VIEWER_TOKEN } from './testing.ts'
+import { Browser, endAll, instance, type TestServer, TOKEN, testServer, VIEWER_TOKEN } from './testing.ts'
 
 type LiveClient = Socket<LiveToBrowser, BrowserToLive>
 
 const ends: (() => unknown)[] = []
 afterEach(async () => {
   for (const end of ends.splice(0).reverse()) await end()
+  endAll()
 })
 
 async function open(env: Record<string, string> = {}, sessions?: Sessions): Promise<TestServer> {
@@ -68,7 +70,7 @@ class Watcher {
   }
 }
 
-async function watch(server: TestServer, ...topics: ('frames' | 'events')[]): Promise<Watcher> {
+async function watch(server: Pick<TestServer, 'controlPlane'>, ...topics: ('frames' | 'events')[]): Promise<Watcher> {
   const watcher = new Watcher(server.controlPlane, bearer())
   expect(await watcher.outcome()).toBe('connected')
   for (const topic of topics) watcher.socket.emit('subscribe', topic)
@@ -243,6 +245,28 @@ describe('frames', () => {
     watcher.frames.forEach((frame, i) => void expect(frame.seq).toBe(seq + i))
   })
 
+  it('of WORKERS are theirs, and while Redis is away too', { timeout: 60_000 }, async () => {
+    const redis = await RedisServer.start()
+    ends.push(() => redis.stop())
+    const server = await instance({ REDIS_URL: redis.url, WORKERS: '2', INSTANCE: 'box', DECISION_DEADLINE: '2s' })
+    const watcher = await watch(server, 'frames')
+    const names = () => watcher.frames.at(-1)?.instances.map(({ instance }) => instance)
+    await until('all three', () => names()?.join() === 'box,box#1,box#2')
+    for (let i = 0; i < 20; i++) await server.as('192.0.2.1', '/api/data')
+    await until('all of it', () => allowedIn(watcher.frames) === 20)
+    await redis.kill()
+    await until('degraded', () => watcher.frames.at(-1)?.store.state === 'degraded')
+    const told = () => watcher.frames.reduce((n, { policies }) => n + (policies.default?.['degraded-allowed'] ?? 0), 0)
+    const { length } = watcher.frames
+    await until('the second after', () => watcher.frames.length >= length + 2)
+    for (let i = 0; i < 20; i++) await server.as('192.0.2.1', '/api/data')
+    await until('what was decided without it', () => told() === 20)
+    await redis.start()
+    await until('ok again', () => watcher.frames.at(-1)?.store.state === 'ok')
+    await until('all three again', () => names()?.join() === 'box,box#1,box#2')
+    expect([told(), allowedIn(watcher.frames)]).toEqual([20, 20])
+  })
+
   it('are made once for fifty who watch, and not at all for nobody', async () => {
     const server = await open()
     const view = fleetViewOf(server.bouncer.control)
@@ -302,6 +326,31 @@ describe('events', () => {
       'list-changed',
     ])
     expect(watcher.batches.length).toBeLessThanOrEqual(watcher.frames.length + 1)
+  })
+
+  it('wait for nobody: who is too slow is told later how many were missed, and gets no old frames', async () => {
+    const server = await open()
+    const [slow, fast] = [await watch(server, 'frames', 'events'), await watch(server, 'frames', 'events')]
+    await until('frames for both', () => slow.frames.length > 0 && fast.frames.length > 0)
+    const { _socket: wire } = (slow.socket.io.engine.transport as unknown as { ws: { _socket: NodeSocket } }).ws
+    wire.pause()
+    // More than any buffer on the way holds.
+    const route = `GET /${'x'.repeat(500_000)}`
+    for (let i = 0; i < EVENTS_A_SECOND; i++) server.bouncer.events.append({ ...violation(i), route })
+    const [first] = [fast.frames.length]
+    await until('the great batch', () => fast.events.length === EVENTS_A_SECOND && fast.frames.length > first + 1)
+    for (let i = 0; i < 30; i++) server.bouncer.events.append(violation(i))
+    await until('the rest, elsewhere', () => fast.events.length === EVENTS_A_SECOND + 30)
+    const missed = fast.frames.length
+    await until('two more frames', () => fast.frames.length >= missed + 2)
+    wire.resume()
+    const counted = () =>
+      slow.batches.reduce((n, { events, dropped }) => n + events.length + (dropped.violation ?? 0), 0)
+    await until('the count of what was missed', () => counted() === EVENTS_A_SECOND + 30)
+    expect(slow.events).toHaveLength(EVENTS_A_SECOND)
+    const newest = fast.frames.at(-1)?.seq ?? 0
+    await until('a new frame', () => (slow.frames.at(-1)?.seq ?? 0) > newest)
+    expect(slow.frames.length).toBeLessThan(fast.frames.length - 1)
   })
 
   it('of another instance come too, and those of the time while Redis was away', { timeout: 60_000 }, async () => {

@@ -2,7 +2,7 @@ import { readFileSync, statSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
-import { freePort, type Running, runMain, temporaryFolder } from './testing.ts'
+import { Browser, freePort, type Json, type Running, run, runMain, temporaryFolder } from './testing.ts'
 
 const running: Running[] = []
 afterEach(() => {
@@ -55,6 +55,31 @@ describe('the server process', () => {
     expect(status.status).toBe(200)
     process.child.kill('SIGTERM')
     expect(await process.exited).toEqual({ code: 0, signal: null })
+  })
+
+  it('leads to the dashboard: the link signs in, and the load line makes an attack to see there', async () => {
+    const build = run(globalThis.process.execPath, ['--import', 'tsx', 'scripts/build-dashboard.ts'], {})
+    await build.exited
+    const state = temporaryFolder()
+    const { process, adminUrl } = await serving({ XDG_STATE_HOME: state, HOST: '127.0.0.1' })
+    const { stdout, stderr } = process.output()
+    const link = new URL(/^dashboard +(\S+)$/m.exec(stderr)?.[1] as string)
+    expect(link.origin + link.pathname).toBe(`${adminUrl}/dashboard/sign-in`)
+    expect(stdout).not.toContain(link.hash.slice(1))
+    const browser = new Browser(adminUrl)
+    expect(await browser.signIn({ code: link.hash.slice(1) })).toMatchObject({ role: 'operator' })
+
+    const line = /^an attack to watch:\n {2}(.+)$/m.exec(stderr)?.[1] as string
+    expect(line).toMatch(/^npm run bouncer -- load .*--duration 15s --keep \/api\/data$/)
+    const load = run('bash', ['-c', line.replace('--duration 15s', '--duration 4s')], { XDG_STATE_HOME: state })
+    expect(await load.exited, load.output().stderr).toMatchObject({ code: 0 })
+    const { blocks } = (await browser.send('GET', '/admin/blocks')).body
+    expect(blocks.map(({ client }: { client: string }) => client).sort()).toEqual(['198.18.0.19', '198.18.0.20'])
+    const allowed = async () => {
+      const { buckets } = (await browser.send('GET', '/admin/clients/198.18.0.20/history')).body
+      return buckets.reduce((sum: number, { outcomes }: Json) => sum + (outcomes.allowed ?? 0), 0)
+    }
+    await expect.poll(allowed, { timeout: 3000 }).toBe(100)
   })
 
   it.each(['PORT', 'ADMIN_PORT'])('tells when %s is in use, on one line, and ends with 1', async name => {

@@ -195,6 +195,7 @@ export const runMain = (env: NodeJS.ProcessEnv): Running =>
 export interface Instance extends Pick<TestServer, 'as' | 'admin'> {
   readonly process: Running
   readonly port: number
+  readonly controlPlane: string
   get(path: string): Promise<Response>
 }
 
@@ -209,11 +210,12 @@ export async function instance(env: Record<string, string>): Promise<Instance> {
     ...env,
   })
   await process.printed('"msg":"serving"')
-  const dataPlane = `http://127.0.0.1:${port}`
+  const [dataPlane, controlPlane] = [`http://127.0.0.1:${port}`, `http://127.0.0.1:${adminPort}`]
   return {
     process,
     port,
+    controlPlane,
     get: path => fetch(dataPlane + path),
-    ...callers(dataPlane, `http://127.0.0.1:${adminPort}`),
+    ...callers(dataPlane, controlPlane),
   }
 }
