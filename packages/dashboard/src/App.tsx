@@ -30,7 +30,7 @@ const waiting = (
 
 export function App() {
   const session = useQuery({ queryKey: keys.session, queryFn: whoAmI, staleTime: Number.POSITIVE_INFINITY })
-  const signedIn = session.data !== undefined && session.data !== null
+  const signedIn = session.data != null
 
   useEffect(() => {
     const forget = () => queries.setQueryData(keys.session, null)

@@ -52,10 +52,10 @@ async function sessionOf(response: Response): Promise<Session> {
   return known
 }
 
-/** Who is signed in; undefined: nobody. */
-export async function whoAmI(): Promise<Session | undefined> {
+/** Who is signed in; null: nobody. */
+export async function whoAmI(): Promise<Session | null> {
   const response = await session('GET')
-  return response.status === 401 ? undefined : sessionOf(response)
+  return response.status === 401 ? null : sessionOf(response)
 }
 
 /** By the admin token, or by the code of a one-time link. Throws with what is wrong. */

@@ -31,7 +31,7 @@ function LiveState() {
   if (paused) {
     return (
       <Button size="compact-sm" variant="default" onClick={() => setPaused(false)}>
-        ⏸ paused{missed > 0 ? ` · ${missed} s missed` : ''} · go on
+        paused{missed > 0 ? ` · ${missed} s missed` : ''} · go on
       </Button>
     )
   }

@@ -72,7 +72,7 @@ export function TimeSeries({ points, marks = NO_MARKS, hidden = NONE, label, hei
       return {
         label: LOOKS[key].name,
         stroke: color,
-        fill: `${color}cc`,
+        fill: color,
         width: 1,
         points: { show: false },
         spanGaps: false,
@@ -90,7 +90,11 @@ export function TimeSeries({ points, marks = NO_MARKS, hidden = NONE, label, hei
         y: { range: (_, __, most) => [0, Math.max(1, (most ?? 0) * 1.1)] },
       },
       axes: [
-        { ...axis, space: 70 },
+        {
+          ...axis,
+          space: 70,
+          values: (_, times) => times.map(time => (time % 60 === 0 ? minutes : clock).format(time * 1000)),
+        },
         { ...axis, size: 52, space: 32 },
       ],
       series: [{}, ...series],
@@ -154,6 +158,8 @@ const clock = new Intl.DateTimeFormat(undefined, {
   second: '2-digit',
   hour12: false,
 })
+
+const minutes = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', hour12: false })
 
 /** Exact values at the pointer, and what happened there. */
 function showTip(

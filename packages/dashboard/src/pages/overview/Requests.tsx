@@ -83,7 +83,7 @@ export function Requests({ height }: { height: number }) {
         <Group gap="xs" wrap="nowrap">
           <SegmentedControl size="xs" data={RANGE_NAMES} value={range} onChange={select} aria-label="range" />
           <Button size="compact-sm" variant="default" onClick={() => setPaused(!paused)} aria-pressed={paused}>
-            {paused ? '▶ go on' : '⏸ pause'}
+            {paused ? 'go on' : 'pause'}
           </Button>
         </Group>
       }

@@ -1,5 +1,7 @@
 import type { LiveFrame } from '@api-bouncer/limiter/contracts'
 import { Paper, Text } from '@mantine/core'
+import { useQuery } from '@tanstack/react-query'
+import { control, keys } from '../../api.ts'
 import { newestFrame, useLive } from '../../live.ts'
 import { millis, percent, percentile, rate } from '../../numbers.ts'
 import { addTallies, hitRate, LOOKS, type Shown, tallyOfPolicies } from '../../outcomes.ts'
@@ -87,7 +89,10 @@ export function Tiles() {
   const recent = frames.slice(-10)
   const latency = sumOf(recent.map(frame => frame.latency))
   const [p50, p99] = [percentile(latency, 0.5), percentile(latency, 0.99)]
-  const set = frames.slice(-300).reduce((sum, { blocks }) => sum + blocks, 0)
+  const history = useQuery({ queryKey: keys.stats('5m'), queryFn: () => control.stats({ range: '5m' }) })
+  const set =
+    (history.data?.buckets ?? []).reduce((sum, { blocks }) => sum + blocks, 0) +
+    frames.reduce((sum, { at, blocks }) => sum + (at > (history.data?.at ?? 0) ? blocks : 0), 0)
   return (
     <div className="tiles">
       <Tile {...outcome('allowed')} />
