@@ -4,8 +4,8 @@ import type { Backend } from '../stores/backend.ts'
 import { memoryBackend } from '../stores/memory/memory-backend.ts'
 import { connectTo, endAll, ending } from '../stores/redis/fleet.fixture.ts'
 import { redisBackend } from '../stores/redis/redis-backend.ts'
-import { RedisServer, until } from '../stores/redis/redis-server.fixture.ts'
-import { parseRedis, redisSchema } from '../stores/redis/settings.ts'
+import { RedisServer, startCluster, until } from '../stores/redis/redis-server.fixture.ts'
+import { parseRedis, type RedisOptions, redisSchema } from '../stores/redis/settings.ts'
 import { CLIENT_BUCKETS, MemoryHistory, secondOf } from './history.ts'
 
 afterAll(endAll)
@@ -32,8 +32,10 @@ const frameOf = (instance: string, at: number, more: Partial<StatsFrame> = {}): 
   ...more,
 })
 
-const openRedis = async (server: RedisServer, instance: string): Promise<Backend> => {
-  const settings = parseRedis(redisSchema.parse({ host: '127.0.0.1', port: server.port }))
+const openRedis = (server: RedisServer, instance: string) => openOn({ host: '127.0.0.1', port: server.port }, instance)
+
+const openOn = async (redis: RedisOptions, instance: string): Promise<Backend> => {
+  const settings = parseRedis(redisSchema.parse(redis))
   const options = { seed, instance, logger: quiet, maxClients: 100, clock: undefined }
   const backend = ending(redisBackend(settings, options), one => one.close())
   await until('Redis', () => backend.store.health().state === 'ok')
@@ -58,6 +60,7 @@ describe('the second that a frame is about', () => {
     ['told right after a full second', 11_001, 1000, undefined, 10_000],
     ['late by a jitter over the edge', 12_510, 1000, 10_000, 11_000],
     ['early by a jitter over the edge', 11_490, 1000, 10_000, 11_000],
+    ['at once after another one', 10_600, 1000, 12_000, 12_000],
     ['after a pause', 20_500, 1000, 10_000, 20_000],
     ['over a long span: its last second', 20_500, 9000, undefined, 20_000],
   ])('%s', (_, at, spanMs, previous, second) => {
@@ -109,9 +112,20 @@ describe('the history', () => {
       const server = ending(await RedisServer.start(), one => one.stop())
       return [await openRedis(server, 'a'), await openRedis(server, 'b')]
     },
+    async 'of two instances on a Cluster'() {
+      const { endpoints } = ending(await startCluster(), one => one.stop())
+      return [await openOn({ cluster: endpoints }, 'a'), await openOn({ cluster: endpoints }, 'b')]
+    },
   }
   test.each(Object.entries(opened))('%s adds up what each has told, in every range', async (_, open) => {
     const [a, b] = await open()
+    // In every slot of a Cluster.
+    const others = Array.from({ length: 50 }, (_, i) => ({
+      client: `192.0.2.${i + 2}`,
+      count: 1,
+      outcomes: { limited: 1 },
+    }))
+    a.publish(frameOf('a', a.store.now(), { policies: {}, latency: [], blocks: 0, top: others }))
     for (let i = 0; i < 3; i++) {
       a.publish(frameOf('a', a.store.now()))
       b.publish(frameOf('b', b.store.now()))
@@ -123,7 +137,8 @@ describe('the history', () => {
     await a.close()
     const { outcomes } = (await b.history.client('192.0.2.1')).at(-1) ?? {}
     expect(outcomes).toEqual(a === b ? { allowed: 18, limited: 6 } : { allowed: 9, limited: 3 })
-    expect(await b.history.client('192.0.2.2')).toEqual([])
+    expect(await b.history.client('192.0.2.250')).toEqual([])
+    for (const { client } of others) expect(await b.history.client(client), client).toHaveLength(1)
   })
 
   test('on Redis has what happened while Redis was away, in its own time, once', async () => {

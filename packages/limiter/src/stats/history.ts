@@ -38,7 +38,10 @@ export const stepOf = (at: number, stepMs: number): number => Math.floor(at / st
 export function secondOf(at: number, spanMs: number, previous: number | undefined): number {
   const middle = at - Math.min(spanMs, 1000) / 2
   const next = (previous ?? Number.NEGATIVE_INFINITY) + 1000
-  return Math.abs(middle - next - 500) < 1000 ? next : stepOf(middle, 1000)
+  if (Math.abs(middle - next - 500) < 1000) return next
+  const second = stepOf(middle, 1000)
+  // Two frames at once: the later one is about no earlier time.
+  return previous !== undefined && second < previous && second > previous - 3000 ? previous : second
 }
 
 export const emptyBucket = (at: number): StatsBucket => ({

@@ -64,6 +64,8 @@ export class RedisHistory implements History {
   private second: number | undefined
   private told: number[] = []
   private flushing: Promise<void> | undefined
+  /** Something more is to be written than what is being written now. */
+  private asked = false
 
   constructor(connection: Connection, keys: Keys) {
     this.connection = connection
@@ -89,7 +91,8 @@ export class RedisHistory implements History {
 
   /** Writes what waits; what does not get through waits for the next time. `instances`: how many do the same. */
   flush(instances: number): Promise<void> {
-    this.flushing ??= this.write(instances, false)
+    this.asked = true
+    this.flushing ??= this.writeWhileAsked(instances)
       .catch(() => {})
       .finally(() => {
         this.flushing = undefined
@@ -122,6 +125,13 @@ export class RedisHistory implements History {
       .map(([minute, counts]) => ({ at: Number(minute) * CLIENT_STEP_MS, outcomes: parseCounts(counts) }))
       .filter(({ at }) => at > from)
       .sort((a, b) => a.at - b.at)
+  }
+
+  private async writeWhileAsked(instances: number): Promise<void> {
+    while (this.asked) {
+      this.asked = false
+      await this.write(instances, false)
+    }
   }
 
   private now(): number {
