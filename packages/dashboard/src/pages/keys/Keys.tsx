@@ -53,6 +53,9 @@ const columnsOf = (open: (key: string) => void): readonly Column<KeyInfo>[] => [
   },
 ]
 
+/** Part of a name matches all names that have it, as on the command line. */
+const globOf = (text: string) => (text === '' ? '*' : /[*?[]/.test(text) ? text : `*${text}*`)
+
 /** One key, decoded. */
 function Key({ name, onClose }: { name: string; onClose: () => void }) {
   const key = useQuery({ queryKey: ['key', name], queryFn: () => control.key(name) })
@@ -137,7 +140,7 @@ export default function Keys() {
       <form
         onSubmit={event => {
           event.preventDefault()
-          setMatch(pattern.trim() === '' ? '*' : pattern.trim())
+          setMatch(globOf(pattern.trim()))
         }}
       >
         <Group gap="xs" mb="xs" wrap="nowrap" maw={620}>

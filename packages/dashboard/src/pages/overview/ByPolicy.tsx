@@ -1,4 +1,3 @@
-import type { LiveFrame, OutcomeCounts } from '@api-bouncer/limiter/contracts'
 import { Anchor, Table, Text } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
 import { Link } from 'wouter'
@@ -6,28 +5,7 @@ import { control, keys } from '../../api.ts'
 import { Panel } from '../../components/Panel.tsx'
 import { useLive } from '../../live.ts'
 import { percent, rate } from '../../numbers.ts'
-import { hitRate, tallyOf, totalOf } from '../../outcomes.ts'
-
-const RECENT = 10
-
-/** What a policy did in the last seconds; a shadow policy: what it would have. */
-export function sumRecent(frames: readonly LiveFrame[], policy: string) {
-  const recent = frames.slice(-RECENT)
-  const seconds = recent.reduce((sum, { spanMs }) => sum + spanMs / 1000, 0)
-  const sum: Record<string, number> = {}
-  for (const frame of recent) {
-    for (const [outcome, n] of Object.entries(frame.policies[policy] ?? {}))
-      sum[outcome] = (sum[outcome] ?? 0) + (n as number)
-  }
-  const counts = sum as OutcomeCounts
-  const tally = tallyOf(counts)
-  const tried = (counts['shadow-allowed'] ?? 0) + (counts['shadow-limited'] ?? 0)
-  return {
-    perSecond: seconds === 0 ? 0 : (totalOf(tally) + tried) / seconds,
-    refused: hitRate(tally),
-    wouldRefuse: tried === 0 ? undefined : (counts['shadow-limited'] ?? 0) / tried,
-  }
-}
+import { sumRecent } from '../../recent.ts'
 
 /** Every policy: its rate, and what share it refuses. */
 export function ByPolicy() {

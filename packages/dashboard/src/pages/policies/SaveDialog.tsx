@@ -1,0 +1,88 @@
+import type { Policy } from '@api-bouncer/limiter/contracts'
+import { Alert, List, Select, TextInput } from '@mantine/core'
+import { useState } from 'react'
+import { actor, control } from '../../api.ts'
+import { bouncer } from '../../commands.ts'
+import { ActionDialog } from '../../components/ActionDialog.tsx'
+import { consequences, write } from './draft.ts'
+import { YamlDiff } from './Yaml.tsx'
+
+interface Props {
+  readonly policy: Policy
+  /** What it is changed from; absent: it is new. */
+  readonly before: Policy | undefined
+  readonly expectedVersion: number
+  readonly onClose: () => void
+  readonly onSaved: (version: number) => void
+}
+
+/** Shows what changes, asks once, and writes only if nobody else did meanwhile. */
+export function SaveDialog({ policy, before, expectedVersion, onClose, onSaved }: Props) {
+  const [within, setWithin] = useState<string | null>('')
+  const [reason, setReason] = useState('')
+  const why = reason.trim() === '' ? undefined : reason.trim()
+  const confirmWithin = within || undefined
+  const effects = consequences(before, policy)
+  return (
+    <ActionDialog
+      opened
+      onClose={onClose}
+      action={{
+        title: `Save ${policy.id} as version ${expectedVersion + 1}`,
+        verb: 'Save',
+        effect: 'In force on every instance within a second.',
+        command: bouncer(['policy', 'apply'], {
+          file: `${policy.id}.yaml`,
+          'confirm-within': confirmWithin,
+          reason: why,
+        }).replace('--file', '-f'),
+        run: async () => {
+          const by = why === undefined ? actor : { ...actor, reason: why }
+          const record = await control.putPolicy(policy, expectedVersion, by, confirmWithin)
+          const { epoch } = await control.state()
+          return { record, seen: await control.seenBy(epoch) }
+        },
+        done: ({ record, seen }) => {
+          onSaved(record.version)
+          const undo =
+            record.version > 1 ? ` Undo: ${bouncer(['policy', 'rollback', policy.id, String(record.version - 1)])}` : ''
+          return `Saved ${policy.id} v${record.version}, in force on ${seen.seen} of ${seen.of} instances.${undo}`
+        },
+        children: (
+          <>
+            <YamlDiff before={before ? write(before) : ''} after={write(policy)} label="what changes" />
+            {effects.length > 0 && (
+              <Alert color="yellow">
+                <List size="sm">
+                  {effects.map(effect => (
+                    <List.Item key={effect}>{effect}</List.Item>
+                  ))}
+                </List>
+              </Alert>
+            )}
+            <Select
+              label="Goes back by itself"
+              description="Unless confirmed within this time, whoever is alive"
+              data={[
+                { value: '', label: 'no: it stays' },
+                { value: '2m', label: 'after 2 minutes' },
+                { value: '10m', label: 'after 10 minutes' },
+                { value: '1h', label: 'after an hour' },
+              ]}
+              value={within}
+              onChange={setWithin}
+              allowDeselect={false}
+            />
+            <TextInput
+              label="Reason"
+              description="For the audit"
+              maxLength={500}
+              value={reason}
+              onChange={event => setReason(event.currentTarget.value)}
+            />
+          </>
+        ),
+      }}
+    />
+  )
+}

@@ -1,0 +1,47 @@
+import type { Policy } from '@api-bouncer/limiter/contracts'
+import { Button, Group, Text } from '@mantine/core'
+import { useQuery } from '@tanstack/react-query'
+import { control, keys } from '../../api.ts'
+import { Panel } from '../../components/Panel.tsx'
+import { count, percent } from '../../numbers.ts'
+import { addTallies, hitRate, tallyOf, totalOf, ZERO } from '../../outcomes.ts'
+import { useReadOnly } from '../../session.ts'
+
+/** What a shadow policy would have refused, beside what was refused; and the step that makes it real. */
+export function Trial({ policy, onPromote }: { policy: Policy; onPromote: () => void }) {
+  const history = useQuery({
+    queryKey: keys.stats('1h'),
+    queryFn: () => control.stats({ range: '1h' }),
+    refetchInterval: 10_000,
+  })
+  const readOnly = useReadOnly()
+  const buckets = history.data?.buckets ?? []
+  const sum = (outcome: 'shadow-allowed' | 'shadow-limited') =>
+    buckets.reduce((total, { policies }) => total + (policies[policy.id]?.[outcome] ?? 0), 0)
+  const [passed, refused] = [sum('shadow-allowed'), sum('shadow-limited')]
+  const others = buckets.flatMap(({ policies }) => Object.entries(policies).filter(([id]) => id !== policy.id))
+  const enforced = others.length === 0 ? ZERO : addTallies(others.map(([, counts]) => tallyOf(counts)))
+  return (
+    <Panel title="On trial, the last hour" id="trial">
+      <Text size="sm">
+        {passed + refused === 0
+          ? 'No request has come where it applies.'
+          : `It would have refused ${count(refused)} of ${count(passed + refused)} requests (${percent(refused / (passed + refused))}).`}
+      </Text>
+      <Text size="sm">
+        What is enforced refused {count(enforced.limited + enforced.blocked)} of {count(totalOf(enforced))} requests
+        everywhere ({percent(hitRate(enforced))}).
+      </Text>
+      <Group mt="xs">
+        <Button
+          size="compact-sm"
+          onClick={onPromote}
+          disabled={readOnly !== undefined}
+          {...(readOnly && { title: readOnly })}
+        >
+          Enforce it
+        </Button>
+      </Group>
+    </Panel>
+  )
+}
