@@ -11,7 +11,17 @@ export function CommandLine({ command }: { command: string }) {
         {({ copied, copy }) => (
           <Tooltip label={copied ? 'copied' : 'copy'}>
             <ActionIcon variant="subtle" size="sm" onClick={copy} aria-label={`copy the command ${command}`}>
-              {copied ? '✓' : '⧉'}
+              <svg
+                width="14"
+                height="14"
+                viewBox="0 0 16 16"
+                fill="none"
+                stroke="currentColor"
+                strokeWidth="1.6"
+                aria-hidden="true"
+              >
+                {copied ? <path d="M3 8.5l3.5 3.5L13 4.5" /> : <path d="M5.5 5.5h8v8h-8zM10.5 5.5v-3h-8v8h3" />}
+              </svg>
             </ActionIcon>
           </Tooltip>
         )}

@@ -26,6 +26,8 @@ interface Props {
   /** What it shows, for who cannot see it; the newest figures follow it in words. */
   readonly label: string
   readonly height?: number
+  /** Steps so long that each stands for itself: bars, which a lonely one is seen by. */
+  readonly bars?: boolean
   /** Epoch ms; what stands at the edges. */
   readonly from: number
   readonly to: number
@@ -50,11 +52,23 @@ function stack(points: readonly Point[], hidden: ReadonlySet<Shown>): [number[],
   return [points.map(({ at }) => at / 1000), ...columns.reverse()]
 }
 
+const barPaths = uPlot.paths.bars?.({ size: [0.9, 40], align: 1 })
+const paths = barPaths as uPlot.Series.PathBuilder
+
 const NONE: ReadonlySet<Shown> = new Set()
 const NO_MARKS: readonly Mark[] = []
 
 /** Requests by outcome over time, stacked. Drawn without React: new points cost no render. */
-export function TimeSeries({ points, marks = NO_MARKS, hidden = NONE, label, height = 240, from, to }: Props) {
+export function TimeSeries({
+  points,
+  marks = NO_MARKS,
+  hidden = NONE,
+  label,
+  height = 240,
+  bars = false,
+  from,
+  to,
+}: Props) {
   const host = useRef<HTMLDivElement>(null)
   const plot = useRef<uPlot>(undefined)
   const tip = useRef<HTMLDivElement>(null)
@@ -76,6 +90,7 @@ export function TimeSeries({ points, marks = NO_MARKS, hidden = NONE, label, hei
         width: 1,
         points: { show: false },
         spanGaps: false,
+        ...(bars && { paths }),
       }
     })
     const axis: uPlot.Axis = { stroke: text, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid, width: 1 } }
@@ -114,7 +129,7 @@ export function TimeSeries({ points, marks = NO_MARKS, hidden = NONE, label, hei
       made.destroy()
       plot.current = undefined
     }
-  }, [scheme, height])
+  }, [scheme, height, bars])
 
   useEffect(() => {
     plot.current?.setData(stack(points, hidden) as uPlot.AlignedData)

@@ -50,6 +50,7 @@ export function History({ client }: { client: string }) {
         from={at - HOUR}
         to={at}
         height={180}
+        bars
         label={`Requests a second of ${client} by outcome`}
       />
       <Text size="xs" c="dimmed" mt={4}>

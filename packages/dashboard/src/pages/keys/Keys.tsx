@@ -24,7 +24,7 @@ const columnsOf = (open: (key: string) => void): readonly Column<KeyInfo>[] => [
     id: 'key',
     title: 'Key',
     cell: ({ key }) => (
-      <Button variant="transparent" size="compact-sm" px={0} onClick={() => open(key)} className="mono">
+      <Button variant="transparent" size="compact-sm" px={0} fw={400} onClick={() => open(key)} className="mono">
         {disarm(key, 120)}
       </Button>
     ),
@@ -39,7 +39,7 @@ const columnsOf = (open: (key: string) => void): readonly Column<KeyInfo>[] => [
   {
     id: 'ttl',
     title: 'Gone in',
-    cell: ({ ttlMs }) => (ttlMs === undefined ? 'stays' : span(ttlMs)),
+    cell: ({ ttlMs }) => (ttlMs === undefined ? '–' : span(ttlMs)),
     sort: ({ ttlMs = Number.POSITIVE_INFINITY }) => ttlMs,
     width: '100px',
   },
@@ -78,7 +78,7 @@ function Key({ name, onClose }: { name: string; onClose: () => void }) {
             <Text size="sm">{disarm(key.data.words, 500)}</Text>
             <Text size="sm" c="dimmed">
               {key.data.type}
-              {key.data.ttlMs === undefined ? ', stays' : `, gone in ${span(key.data.ttlMs)}`}
+              {key.data.ttlMs === undefined ? '' : `, gone in ${span(key.data.ttlMs)}`}
               {key.data.bytes !== undefined && `, ${bytes(key.data.bytes)}`}
             </Text>
             {value !== undefined && (
