@@ -3,7 +3,6 @@ import { BouncerError, httpControlPlane } from '@api-bouncer/limiter/client'
 import type { ControlPlane } from '@api-bouncer/limiter/contracts'
 import { readKeptToken, stateDirOf, tokenFileOf } from '@api-bouncer/limiter/token-file'
 import { CommandError, EXIT, type GlobalOptions } from './context.ts'
-import { send } from './http-send.ts'
 import { type RedisPlace, redisPlace } from './redis-place.ts'
 
 export const DEFAULT_URL = 'http://127.0.0.1:8900'
@@ -42,14 +41,16 @@ export async function connect(options: GlobalOptions, env: Env, say: (line: stri
 async function answers(url: string): Promise<boolean> {
   try {
     const init = { method: 'GET', redirect: 'error', headers: {}, signal: AbortSignal.timeout(PROBE_MS) } as const
+    const { send } = await import('./http-send.ts')
     return (await send(`${url}/admin/status`, init)).status === 401
   } catch {
     return false
   }
 }
 
-function throughServer(text: string, options: GlobalOptions, env: Env): Connection {
+async function throughServer(text: string, options: GlobalOptions, env: Env): Promise<Connection> {
   const url = serverUrl(text)
+  const { send } = await import('./http-send.ts')
   const token = tokenFor(url, options, env)
   const control = httpControlPlane({ url: url.href, token, fetch: send })
   return { control: withMends(control, token !== undefined), close: async () => {} }
@@ -124,7 +125,7 @@ function mended(error: unknown, hadToken: boolean): unknown {
 }
 
 async function throughRedis({ options, shown }: RedisPlace): Promise<Connection> {
-  const { openRedisControl } = await import('@api-bouncer/limiter')
+  const { openRedisControl } = await import('@api-bouncer/limiter/redis-control')
   const control = await openRedisControl(options).catch((error: Error) => {
     throw /NOAUTH|WRONGPASS|NOPERM/.test(error.message)
       ? new BouncerError(

@@ -106,7 +106,7 @@ const isWide = (cidr: string) => {
 }
 
 async function ranges(of: Context, given: readonly string[]): Promise<string[]> {
-  const cidrs = await wordsOf(given, of.stdin)
+  const cidrs = await wordsOf(given, of)
   if (cidrs.length === 0) throw new CommandError(EXIT.usage, 'which ranges? stdin named none')
   refuseNoRanges(cidrs)
   return cidrs

@@ -1,10 +1,10 @@
 import { userInfo } from 'node:os'
 import { Command, Option } from 'commander'
 import { COMMANDS, GLOBAL_OPTIONS, helpText } from './catalog.ts'
-import type { CommandRoom } from './command.ts'
 import { type Connection, connect } from './connection.ts'
 import { CommandError, type Context, EXIT, FORMATS, type GlobalOptions } from './context.ts'
 import { describe } from './problem.ts'
+import { ROOMS } from './rooms.ts'
 
 /** Parses a command line, loads the one command it names and runs it. Never throws; sets the exit code. */
 export async function run(argv: readonly string[], io: NodeJS.Process): Promise<void> {
@@ -33,7 +33,10 @@ export async function run(argv: readonly string[], io: NodeJS.Process): Promise<
       actor: { by: options.as ?? userOf(env), source: 'cli' },
       stdout,
       stderr,
-      stdin: io.stdin,
+      // Opened when first read: it takes longer than all else here.
+      get stdin() {
+        return io.stdin
+      },
       env,
       now: Date.now,
       onInterrupt: cleanup => {
@@ -46,8 +49,9 @@ export async function run(argv: readonly string[], io: NodeJS.Process): Promise<
   try {
     const program = programOf(io)
     const name = commandOf(argv[0] === 'help' ? argv.slice(1) : argv)
-    if (name !== undefined && COMMANDS.some(entry => entry.name === name)) {
-      const room: { command: CommandRoom } = await import(`./commands/${name}.ts`)
+    const load = name !== undefined && Object.hasOwn(ROOMS, name) ? ROOMS[name] : undefined
+    if (load) {
+      const room = await load()
       room.command.register(program, contextOf)
       for (const command of program.commands) shape(command)
     } else {

@@ -48,5 +48,5 @@ it.each(['1.2.3.4', '2001:db8::1', '10.0.0.0/8', 'user:7', 'key:abc', 'ann@examp
 
 it('reads clients from stdin where a dash stands, each once, remarks left out', async () => {
   const stdin = Readable.from(['1.1.1.1 2.2.2.2\n# no one\n', '3.3.3.3 # a remark\r\n1.1.1.1\n\n'])
-  expect(await wordsOf(['9.9.9.9', '-'], stdin)).toEqual(['9.9.9.9', '1.1.1.1', '2.2.2.2', '3.3.3.3'])
+  expect(await wordsOf(['9.9.9.9', '-'], { stdin })).toEqual(['9.9.9.9', '1.1.1.1', '2.2.2.2', '3.3.3.3'])
 })

@@ -55,10 +55,13 @@ export function refuseSlips(clients: readonly string[]): void {
 }
 
 /** The words given, `-` replaced by those that stdin has: one or several a line, `#` begins a remark. */
-export async function wordsOf(given: readonly string[], stdin: AsyncIterable<string | Buffer>): Promise<string[]> {
+export async function wordsOf(
+  given: readonly string[],
+  source: { readonly stdin: AsyncIterable<string | Buffer> },
+): Promise<string[]> {
   if (!given.includes('-')) return [...new Set(given)]
   let text = ''
-  for await (const chunk of stdin) text += chunk
+  for await (const chunk of source.stdin) text += chunk
   const read = text
     .split('\n')
     .flatMap(line => line.replace(/(^|\s)#.*/, '').split(/\s+/))

@@ -71,6 +71,8 @@ export class Bouncer implements Decider {
     ledger.subscribe(state => this.adopt(state))
     this.ticker = setInterval(() => this.tick(), 1000)
     this.ticker.unref()
+    // An instance of its own is known to be alive from the start; in a fleet the first heartbeat says so.
+    if (!this.options.redis) this.tick()
   }
 
   /** Who is asking, and how we know. */

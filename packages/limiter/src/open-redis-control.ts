@@ -31,7 +31,7 @@ export async function openRedisControl(options: RedisOptions): Promise<ControlPl
       await close()
       throw new BouncerError('ERR_UNAVAILABLE', detail, 'Is Redis up, and are host, port and password right?')
     }
-    await new Promise(resolve => setTimeout(resolve, 10))
+    await new Promise(resolve => setTimeout(resolve, 1))
   }
   const identify = createIdentifier({ trustProxy: 'loopback' })
   const operator = new Operator({

@@ -23,7 +23,7 @@ export const command: CommandRoom = {
       .addHelpText('after', EXAMPLES)
       .action(async (given: string[], options: Options, command) => {
         const of = context(command)
-        const clients = await wordsOf(given, of.stdin)
+        const clients = await wordsOf(given, of)
         if (clients.length === 0) throw new CommandError(EXIT.usage, 'block whom? stdin named nobody')
         refuseSlips(clients)
         const control = await of.control()

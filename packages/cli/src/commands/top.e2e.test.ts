@@ -35,6 +35,8 @@ describe.skipIf(!hasTmux)('top', () => {
   it('is one calm screen of 80 by 24', async () => {
     const terminal = Terminal.open('top', server.env)
     await terminal.shows('192.0.2.4')
+    // The second in which they asked is over.
+    await terminal.shows('\n0.0 req/s')
     terminal.keys('s')
     const screen = await terminal.shows('USED▾')
     expect(still(screen)).toBe(

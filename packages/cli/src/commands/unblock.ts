@@ -27,7 +27,7 @@ export const command: CommandRoom = {
       .addHelpText('after', EXAMPLES)
       .action(async (given: string[], options: Options, command) => {
         const of = context(command)
-        const words = await wordsOf(given, of.stdin)
+        const words = await wordsOf(given, of)
         if (words.length === 0) throw new CommandError(EXIT.usage, 'unblock whom? stdin named nobody')
         refuseSlips(words)
         const control = await of.control()

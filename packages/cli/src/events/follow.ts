@@ -1,4 +1,5 @@
-import { BouncerError, type BouncerEvent, type EventPage, type EventsQuery } from '@api-bouncer/limiter/contracts'
+import { BouncerError } from '@api-bouncer/limiter/client'
+import type { BouncerEvent, EventPage, EventsQuery } from '@api-bouncer/limiter/contracts'
 
 /** Events asked for at once. */
 const PAGE = 1000

@@ -1,4 +1,5 @@
-import { type BouncerEvent, formatDuration, formatRemaining } from '@api-bouncer/limiter/contracts'
+import { formatDuration, formatRemaining } from '@api-bouncer/limiter/client'
+import type { BouncerEvent } from '@api-bouncer/limiter/contracts'
 import { nth } from '../usage.ts'
 
 /** What kind of thing an event tells, for its colour. */

@@ -1,4 +1,5 @@
-import { type ControlPlane, formatDuration, type Policy } from '@api-bouncer/limiter/contracts'
+import { formatDuration } from '@api-bouncer/limiter/client'
+import type { ControlPlane, Policy } from '@api-bouncer/limiter/contracts'
 
 /** These keep what was used when their limit changes; the others (buckets) clamp it, and refuse nobody who was not refused. */
 const KEEPS_USED = new Set(['sliding_window', 'sliding_window_counter', 'fixed_window'])

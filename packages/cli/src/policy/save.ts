@@ -1,4 +1,5 @@
-import { type ControlPlane, formatRemaining, type Policy, type PolicyRecord } from '@api-bouncer/limiter/contracts'
+import { formatRemaining } from '@api-bouncer/limiter/client'
+import type { ControlPlane, Policy, PolicyRecord } from '@api-bouncer/limiter/contracts'
 import { CommandError, type Context, EXIT } from '../context.ts'
 import { printOne, stylesOf } from '../output.ts'
 import { confirm } from '../prompt.ts'

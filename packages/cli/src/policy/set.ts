@@ -1,4 +1,5 @@
-import { type PolicyInput, parseDuration } from '@api-bouncer/limiter/contracts'
+import { parseDuration } from '@api-bouncer/limiter/client'
+import type { PolicyInput } from '@api-bouncer/limiter/contracts'
 import { CommandError, type Context, EXIT } from '../context.ts'
 import type { EditOptions } from './edit.ts'
 import { FlagError, type PolicyFlags, withFlags } from './flags.ts'

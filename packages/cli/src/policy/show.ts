@@ -1,4 +1,5 @@
-import { formatRemaining, type PolicyRecord } from '@api-bouncer/limiter/contracts'
+import { formatRemaining } from '@api-bouncer/limiter/client'
+import type { PolicyRecord } from '@api-bouncer/limiter/contracts'
 import type { Context } from '../context.ts'
 import { type Column, printOne, printRows } from '../output.ts'
 import { safe } from '../text.ts'

@@ -1,4 +1,5 @@
-import { type Block, type ClientSummary, formatRemaining, type Status } from '@api-bouncer/limiter/contracts'
+import { formatRemaining } from '@api-bouncer/limiter/client'
+import type { Block, ClientSummary, Status } from '@api-bouncer/limiter/contracts'
 
 /** What one look at the control plane saw. */
 export interface Look {

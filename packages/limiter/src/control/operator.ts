@@ -373,11 +373,12 @@ export class Operator implements ControlPlane, FleetView {
 
   async seenBy(epoch: number): Promise<{ seen: number; of: number }> {
     const deadline = performance.now() + SEEN_MS
-    for (;;) {
+    // Most have heard within milliseconds, by pub/sub; for the rest it is not asked more often than is of use.
+    for (let pauseMs = 2; ; pauseMs = Math.min(50, pauseMs * 2)) {
       const frames = await this.options.backend.fleet()
       const seen = frames.filter(frame => frame.epoch >= epoch).length
       if (seen === frames.length || performance.now() > deadline) return { seen, of: frames.length }
-      await new Promise(resolve => setTimeout(resolve, 50))
+      await new Promise(resolve => setTimeout(resolve, pauseMs))
     }
   }
 

@@ -25,7 +25,7 @@ function commonOptions({ username, password, db, tls }: RedisSettings) {
   }
 }
 
-function connect(settings: RedisSettings, role: 'commands' | 'events'): Redis | Cluster {
+function connect(settings: RedisSettings, role: 'commands' | 'events', lazyConnect = false): Redis | Cluster {
   const options = commonOptions(settings)
   const events = role === 'events'
   if (settings.cluster) {
@@ -36,6 +36,7 @@ function connect(settings: RedisSettings, role: 'commands' | 'events'): Redis | 
       {
         redisOptions: nodeOptions,
         enableOfflineQueue: events,
+        lazyConnect,
         slotsRefreshTimeout: 1000,
         slotsRefreshInterval: 1000,
         // Sending again what may have been done counts twice.
@@ -44,7 +45,7 @@ function connect(settings: RedisSettings, role: 'commands' | 'events'): Redis | 
       },
     )
   }
-  const client = { ...options, enableOfflineQueue: events }
+  const client = { ...options, enableOfflineQueue: events, lazyConnect }
   if (settings.sentinels) {
     return new Redis({
       ...client,
@@ -62,6 +63,8 @@ function connect(settings: RedisSettings, role: 'commands' | 'events'): Redis | 
 export interface ConnectionEvents {
   /** A node's state has changed. */
   onState(node: RedisNode, state: NodeState): void
+  /** The connection for events is made by the first thing that is asked of it. */
+  readonly lazyEvents?: boolean
 }
 
 /** An operator waits so long before hearing that Redis does not answer. */
@@ -87,7 +90,7 @@ export class Connection {
     this.listener = listener
     this.isCluster = settings.cluster !== undefined
     this.commands = connect(settings, 'commands')
-    this.events = connect(settings, 'events')
+    this.events = connect(settings, 'events', listener.lazyEvents)
     // Errors are told by the nodes' states, once a change; unheard ones would end the process.
     this.events.on('error', () => {})
     this.revive(this.commands)

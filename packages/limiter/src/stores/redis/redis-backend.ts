@@ -38,6 +38,8 @@ export function redisBackend(
 ): Backend {
   const keys = createKeys(settings.prefix, settings.db)
   const connection = new Connection(settings, {
+    // Who only looks on hears nothing by itself: its second connection is made when it is first used.
+    lazyEvents: observer,
     onState: (_, state) => {
       tellState()
       // It may have lost what we know, or others may have changed something since.
@@ -103,6 +105,7 @@ export function redisBackend(
     else if (channel === keys.channels.stats) heardFrame(message)
   })
   connection.events.on('ready', () => {
+    if (observer) return
     connection.events
       .subscribe(keys.channels.events, keys.channels.control, ...(watching.size > 0 ? [keys.channels.stats] : []))
       // Only a hint, heartbeats bring what it loses; but what was lost with the connection is known to be.
@@ -185,13 +188,12 @@ export function redisBackend(
       await withTimeout(Promise.all([store.close(), events.flush(), history.close(local.instances)]), 1000).catch(
         () => {},
       )
-      await withTimeout(
+      const leave = () =>
         Promise.all([
           connection.commands.zrem(keys.instances, instance),
           connection.commands.hdel(keys.frames, instance),
-        ]),
-        500,
-      ).catch(() => {})
+        ])
+      if (!observer) await withTimeout(leave(), 500).catch(() => {})
       local.close()
       await connection.close()
     },

@@ -1,0 +1,18 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+/** The whole command line: what needs no command loads nothing, neither commander nor a connection. */
+export async function start(io: NodeJS.Process, home: string): Promise<void> {
+  const argv = io.argv.slice(2)
+  const [first] = argv
+  if (first === '--version' || first === '-V' || first === '-v') {
+    const { version } = JSON.parse(readFileSync(join(home, 'package.json'), 'utf8'))
+    io.stdout.write(`bouncer ${version}\n`)
+  } else if (argv.length === 0 || (argv.length === 1 && (first === '--help' || first === '-h' || first === 'help'))) {
+    const { helpText } = await import('./catalog.ts')
+    io.stdout.write(helpText())
+  } else {
+    const { run } = await import('./run.ts')
+    await run(argv, io)
+  }
+}
