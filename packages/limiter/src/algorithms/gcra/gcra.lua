@@ -1,5 +1,5 @@
--- gcra in a STRING: "tat part", the theoretical arrival time as whole µs and the fraction beyond. Mirrors gcra.ts, number
--- for number.
+-- gcra in a STRING: "tat" or "tat part", the theoretical arrival time as whole µs and the fraction beyond, where there is one.
+-- Mirrors gcra.ts, number for number.
 local M = {}
 local SLACK = 1e-12
 
@@ -12,7 +12,8 @@ end
 local function save(state, now)
   local owed = state.tat - now + state.part
   local ttl = math.ceil(owed / 1000) + 1
-  if owed > 0 then redis.call('SET', state.key, string.format('%.0f %.17g', state.tat, state.part), 'PX', ttl)
+  local text = string.format(state.part == 0 and '%.0f' or '%.0f %.17g', state.tat, state.part)
+  if owed > 0 then redis.call('SET', state.key, text, 'PX', ttl)
   else redis.call('DEL', state.key) end
 end
 
@@ -30,8 +31,8 @@ end
 function M.load(key, now, l)
   local stored = redis.call('GET', key)
   if not stored then return { key = key, tat = now, part = 0 } end
-  local tat, part = string.match(stored, '^(%S+) (%S+)$')
-  return { key = key, tat = tonumber(tat), part = tonumber(part) }
+  local tat, part = string.match(stored, '^(%S+) ?(%S*)$')
+  return { key = key, tat = tonumber(tat), part = tonumber(part) or 0 }
 end
 
 function M.available(state, now, l)

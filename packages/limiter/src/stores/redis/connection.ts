@@ -127,7 +127,10 @@ export class Connection {
   /** ok only when every node that owns keys is, and why not. */
   get health(): { state: 'ok' | 'degraded'; detail: string; latencyMs?: number } {
     const owners = this.only ? [this.only.name] : ownersOf((this.commands as Cluster).slots)
-    if (owners.length === 0) return { state: 'degraded', detail: `Redis Cluster: ${this.trouble}` }
+    // Its nodes may answer before the Cluster takes commands.
+    if (owners.length === 0 || (!this.only && this.commands.status !== 'ready')) {
+      return { state: 'degraded', detail: `Redis Cluster: ${this.trouble}` }
+    }
     let latencyMs = 0
     for (const owner of owners) {
       const node = this.byName.get(owner)

@@ -152,17 +152,16 @@ export class RedisLedger implements Ledger {
         OPERATOR_MS,
       )
     let replies = await transaction()
-    // Nobody has put anything in yet.
-    if (replies?.[2]?.[1] === null && this.observer) return this.raw
-    if (replies?.[2]?.[1] === null) {
+    // No server has put anything in yet. Who only looks on does not either, but may write: what is there counts.
+    if (replies?.[2]?.[1] === null && !this.observer) {
       await this.merge(this.raw)
       replies = await transaction()
     }
     const [epochNow, records, settingsNow, entries] = (replies ?? []).map(([error, reply]) => {
       if (error) throw error
       return reply
-    }) as [string | null, Record<string, string>, string, Record<string, string>]
-    return { epoch: Number(epochNow), policies: records, settings: settingsNow, lists: entries }
+    }) as [string | null, Record<string, string>, string | null, Record<string, string>]
+    return { epoch: Number(epochNow), policies: records, settings: settingsNow ?? this.raw.settings, lists: entries }
   }
 
   private parse(raw: Raw): ControlState {
