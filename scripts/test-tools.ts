@@ -9,6 +9,7 @@ import { delimiter, join } from 'node:path'
 const TOOLS = [
   { names: ['redis-server'], debian: 'redis-server', why: 'the Redis tests' },
   { names: ['redis-sentinel'], debian: 'redis-sentinel', why: 'the Sentinel tests' },
+  { names: ['chromium', 'chromium-browser', 'google-chrome'], debian: 'chromium', why: 'the tests of the dashboard' },
   { names: ['tmux'], debian: 'tmux', why: "the tests of the command line's screens" },
 ]
 

@@ -45,7 +45,7 @@ export function App() {
   }, [session.data])
 
   if (session.isPending) return waiting
-  if (session.isError) {
+  if (session.isError && session.data === undefined) {
     return <ErrorState error={session.error} what="the control plane" retry={() => void session.refetch()} />
   }
   return (

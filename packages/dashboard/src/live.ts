@@ -99,7 +99,11 @@ export function connectLive(onSignedOut: () => void): void {
     void queries.invalidateQueries()
   })
   opened.on('disconnect', () => change({ connection: 'lost' }))
-  opened.on('connect_error', () => change({ connection: 'lost' }))
+  opened.on('connect_error', () => {
+    change({ connection: 'lost' })
+    // A server that started anew knows no sessions: whoever is not signed in any more is asked to.
+    void queries.invalidateQueries({ queryKey: keys.session })
+  })
   opened.on('frame', frame =>
     change({
       connection: 'live',

@@ -79,8 +79,8 @@ function Person() {
   const { role, by } = useSession()
   const leave = async () => {
     await signOut()
-    queries.clear()
     queries.setQueryData(keys.session, null)
+    queries.removeQueries({ predicate: ({ queryKey }) => queryKey[0] !== keys.session[0] })
   }
   return (
     <Menu position="bottom-end">
@@ -121,6 +121,8 @@ export function Shell({ children }: { children: ReactNode }) {
   const [location] = useLocation()
   const [opened, { toggle, close }] = useDisclosure()
   useTopic('frames')
+  // Whatever page is open, it is told when somebody changes what it shows.
+  useTopic('events')
   const at = useLive(live => newestFrame(live)?.at)
   useEffect(() => {
     if (at !== undefined) setServerTime(at)
@@ -166,7 +168,7 @@ export function Shell({ children }: { children: ReactNode }) {
               variant="default"
               onClick={openPalette}
               visibleFrom="sm"
-              aria-label="find and do (Ctrl K)"
+              aria-label="⌘K: find and do"
             >
               ⌘K
             </Button>
@@ -176,7 +178,7 @@ export function Shell({ children }: { children: ReactNode }) {
           </Group>
         </Group>
       </AppShell.Header>
-      <AppShell.Navbar p="xs" aria-label="pages">
+      <AppShell.Navbar p="xs" aria-label="pages, unfolded">
         {links}
       </AppShell.Navbar>
       <AppShell.Main id="main" tabIndex={-1}>

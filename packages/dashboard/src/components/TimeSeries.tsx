@@ -143,8 +143,13 @@ export function TimeSeries({
   const newest = points.findLast(({ rates }) => rates !== null)?.rates
   const words = newest ? SHOWN.map(key => `${LOOKS[key].name} ${newest[key].toFixed(1)}`).join(', ') : 'nothing yet'
   return (
-    <div style={{ position: 'relative', minHeight: height }}>
-      <div ref={host} role="img" aria-label={`${label}. Newest, a second: ${words}`} />
+    <div style={{ position: 'relative', minHeight: height, minWidth: 0, overflow: 'hidden' }}>
+      <div
+        ref={host}
+        style={{ minWidth: 0, overflow: 'hidden' }}
+        role="img"
+        aria-label={`${label}. Newest, a second: ${words}`}
+      />
       <div ref={tip} className="chart-tip" hidden />
     </div>
   )

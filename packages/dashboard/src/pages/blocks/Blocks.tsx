@@ -55,7 +55,7 @@ const columnsOf = (unblock: (client: string) => void): readonly Column<Block>[] 
   { id: 'since', title: 'Since', cell: ({ since }) => clockTime(since), sort: ({ since }) => since, width: '110px' },
   {
     id: 'act',
-    title: '',
+    title: 'Action',
     cell: ({ client }) => (
       <Button size="compact-xs" variant="default" onClick={() => unblock(client)} aria-label={`unblock ${client}`}>
         unblock

@@ -48,7 +48,7 @@ const columnsOf = (remove: (entry: ListEntry) => void): readonly Column<ListEntr
   },
   {
     id: 'act',
-    title: '',
+    title: 'Action',
     cell: entry => (
       <Button size="compact-xs" variant="default" onClick={() => remove(entry)} aria-label={`remove ${entry.cidr}`}>
         remove

@@ -9,7 +9,7 @@ import { EmptyState } from '../../components/EmptyState.tsx'
 import { Panel } from '../../components/Panel.tsx'
 import { UnblockDialog } from '../../components/UnblockDialog.tsx'
 import { EVENT_FILTERS, type EventFilter, passes, sayEvent } from '../../events.ts'
-import { seedEvents, useLive, useTopic } from '../../live.ts'
+import { seedEvents, useLive } from '../../live.ts'
 import { clockTime } from '../../time.ts'
 
 const SHOWN_EVENTS = 100
@@ -52,7 +52,6 @@ function Line({ event, onUnblock }: { event: BouncerEvent; onUnblock: (client: s
 
 /** What happens, newest above; what comes in while one reads further down waits. */
 export function Events() {
-  useTopic('events')
   const [search, setSearch] = useSearchParams()
   const asked = search.get('events') as EventFilter
   const filter = EVENT_FILTERS.includes(asked) ? asked : 'all'

@@ -42,7 +42,7 @@ export function History({ id, present }: { id: string; present: Policy | undefin
                     size="compact-xs"
                     variant="default"
                     onClick={() => setShown(record)}
-                    aria-label={`show version ${record.version}`}
+                    aria-label={`diff of version ${record.version}`}
                   >
                     diff
                   </Button>{' '}

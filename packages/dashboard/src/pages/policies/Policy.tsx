@@ -65,6 +65,10 @@ function Editor({ id, record, isNew }: EditorProps) {
     }
   }, [record, base, isChanged])
 
+  const again = () => {
+    setBase(undefined)
+    go(`/policies/${encodeURIComponent(id)}?create=yes`, { replace: true })
+  }
   const take = (newest: PolicyRecord) => {
     setBase(newest)
     setText(write(newest.policy))
@@ -151,7 +155,7 @@ function Editor({ id, record, isNew }: EditorProps) {
         <Alert color="yellow" mb="sm" role="alert" title="Somebody deleted this policy while you looked at it">
           <Text size="sm">Your draft is kept here.</Text>
           <Group mt="xs">
-            <Button size="compact-sm" onClick={() => setBase(undefined)} disabled={readOnly !== undefined}>
+            <Button size="compact-sm" onClick={again} disabled={readOnly !== undefined}>
               Create it again
             </Button>
             <Button size="compact-sm" variant="default" onClick={() => go('/policies')}>

@@ -1,0 +1,400 @@
+import { request } from 'node:http'
+import { RedisServer } from '@api-bouncer/limiter/testing/redis-server'
+import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { enter, launch, pageOf, violationsOf } from './browser.fixture.ts'
+import { type TestServer, TOKEN, testServer, VIEWER_TOKEN } from './testing.ts'
+
+let browser: Browser
+let server: TestServer
+let faults: string[][] = []
+
+beforeAll(async () => {
+  browser = await launch()
+}, 60_000)
+afterAll(() => browser.close())
+beforeEach(async () => {
+  faults = []
+  server = await testServer({ ADMIN_READONLY_TOKEN: VIEWER_TOKEN })
+})
+afterEach(async () => {
+  await Promise.all(browser.contexts().map(context => context.close()))
+  await server.close(0)
+  expect(faults.flat()).toEqual([])
+})
+
+/** A page that is signed in and shows `path`. */
+async function open(
+  path = '/',
+  { token = TOKEN, ...options }: BrowserContextOptions & { token?: string } = {},
+): Promise<Page> {
+  const opened = await pageOf(browser, options)
+  faults.push(opened.faults)
+  const { page } = opened
+  await page.goto(`${server.controlPlane}/dashboard${path}`)
+  await enter(page, token)
+  await page.getByRole('navigation', { name: 'pages' }).first().waitFor()
+  return page
+}
+
+const many = async (client: string, times: number, path = '/api/data') => {
+  let last = 0
+  for (let i = 0; i < times; i++) last = (await server.as(client, path)).status
+  return last
+}
+
+/** Clicks the dialog's own button. */
+const confirm = (page: Page, name: string | RegExp) =>
+  page
+    .getByRole('dialog')
+    .getByRole('button', { name, exact: typeof name === 'string' })
+    .click()
+
+describe('signing in', () => {
+  test('by token; a wrong one is told to be', async () => {
+    const opened = await pageOf(browser)
+    faults.push(opened.faults)
+    await opened.page.goto(`${server.controlPlane}/dashboard/blocks`)
+    await enter(opened.page, 'wrong-token-0123456789')
+    await opened.page.getByRole('alert').waitFor()
+    await enter(opened.page)
+    // Where one wanted to go.
+    await opened.page.getByRole('heading', { name: 'Blocks' }).waitFor()
+  })
+
+  test('by the link of the start-up line, once; the code leaves the address bar', async () => {
+    const { body } = await server.admin('POST', '/admin/sign-in-link')
+    const link = (body as { url: string }).url
+    const [first, second] = [await pageOf(browser), await pageOf(browser)]
+    faults.push(first.faults, second.faults)
+    await first.page.goto(link)
+    await first.page.getByRole('navigation', { name: 'pages' }).first().waitFor()
+    expect(first.page.url()).not.toContain(link.split('#')[1])
+    await second.page.goto(link)
+    await second.page.getByRole('alert').waitFor()
+  })
+
+  test('signing out ends it', async () => {
+    const page = await open()
+    await page.getByRole('button', { name: /▾/ }).click()
+    await page.getByRole('menuitem', { name: 'Sign out' }).click()
+    await page.getByLabel('Admin token').waitFor()
+    await page.goto(`${server.controlPlane}/dashboard/policies`)
+    await page.getByLabel('Admin token').waitFor()
+  })
+
+  test('who looks on sees that they may change nothing', async () => {
+    const page = await open('/clients/198.51.100.7', { token: VIEWER_TOKEN })
+    await page.getByRole('heading', { name: '198.51.100.7' }).waitFor()
+    expect(await page.getByRole('button', { name: 'Block', exact: true }).isDisabled()).toBe(true)
+    await page.goto(`${server.controlPlane}/dashboard/policies`)
+    await page.getByRole('link', { name: 'auth' }).waitFor()
+    expect(await page.getByRole('button', { name: 'New policy' }).isDisabled()).toBe(true)
+  })
+})
+
+describe('an attack', () => {
+  test('is seen as it happens: the numbers agree with the metrics, and the offender is let back in', async () => {
+    const page = await open()
+    await page.getByText('● live', { exact: true }).waitFor()
+    const attacker = '198.51.100.20'
+    expect(await many(attacker, 106)).toBe(429)
+    await many('198.51.100.21', 30)
+    // Events as they come.
+    const feed = page.getByRole('list', { name: /events/ })
+    await feed
+      .getByText(/blocked/)
+      .first()
+      .waitFor()
+    await page.getByRole('group', { name: 'active blocks' }).getByText('1', { exact: true }).waitFor()
+    // The bar of the client that was let through says just what was counted.
+    await page
+      .getByRole('table', { name: /clients/ })
+      .getByText('30/100')
+      .waitFor()
+    const metrics = (await server.admin('GET', '/metrics')).body as unknown as string
+    const allowed = [...metrics.matchAll(/^\w+\{[^}]*outcome="allowed"[^}]*\} (\d+)$/gm)].reduce(
+      (sum, [, n]) => sum + Number(n),
+      0,
+    )
+    expect(allowed).toBe(130)
+
+    await feed
+      .getByRole('button', { name: `unblock ${attacker}` })
+      .first()
+      .click()
+    await page.getByRole('dialog').getByText(`bouncer unblock ${attacker}`).waitFor()
+    await confirm(page, 'Unblock')
+    await page.getByText(new RegExp(`Unblocked ${attacker}`)).waitFor()
+    expect((await server.as(attacker, '/api/data')).status).toBe(200)
+  })
+
+  test('leaves its marks on the client’s page, which says why and what can be done', async () => {
+    const client = '198.51.100.30'
+    await many(client, 106)
+    const page = await open(`/clients/${client}`)
+    await page.getByText(/Blocked: ends in/).waitFor()
+    await page
+      .getByText(/refused by default \(100 per 1m\): GET \/api\/data/)
+      .first()
+      .waitFor()
+    await page
+      .getByRole('region', { name: /Why/ })
+      .getByText(/5 violations within 5m/)
+      .first()
+      .waitFor()
+    await page.getByText(/requests kept since/).waitFor()
+    await page.getByRole('button', { name: 'Unblock', exact: true }).click()
+    await confirm(page, 'Unblock')
+    await page.getByText('Not blocked, on neither list.').waitFor()
+    await page.getByRole('button', { name: 'Block', exact: true }).click()
+    await page.getByRole('dialog').getByLabel('Reason').fill('rehearsal')
+    await confirm(page, 'Block')
+    await page
+      .getByText(/rehearsal/)
+      .first()
+      .waitFor()
+    expect((await server.as(client, '/api/data')).status).toBe(429)
+  })
+
+  test('with HTML, control characters and long text is shown as text, and nothing of it runs', async () => {
+    const page = await open('/?events=violations')
+    const evil = `/<img src=x onerror=alert(1)>\u00a0${'x'.repeat(4000)}`
+    const { hostname, port } = new URL(server.dataPlane)
+    const send = () =>
+      new Promise<void>((resolve, reject) => {
+        const headers = { 'x-forwarded-for': '198.51.100.66', 'user-agent': '<script>alert(2)</script>\u001b[2J' }
+        const path = Buffer.from(evil.replaceAll(' ', '%20')).toString('latin1')
+        delete (headers as Record<string, string>)['user-agent']
+        request({ hostname, port, path, headers }, res => res.resume().on('end', resolve))
+          .on('error', reject)
+          .end()
+      })
+    await server.admin('PUT', '/admin/policies/tight', {
+      policy: { id: 'tight', match: '*', limits: [{ limit: 1, window: '1h' }], mode: 'off' },
+    })
+    await server.admin('PUT', '/admin/policies/default', {
+      policy: { id: 'default', match: '*', limits: [{ limit: 1, window: '1h' }] },
+    })
+    for (let i = 0; i < 4; i++) await send()
+    await page
+      .getByText(/limited/)
+      .filter({ hasText: '<img' })
+      .first()
+      .waitFor()
+    await page.goto(`${server.controlPlane}/dashboard/clients/198.51.100.66`)
+    await page.getByText(/<img/).first().waitFor()
+    expect(await page.evaluate('document.querySelectorAll("img").length')).toBe(0)
+  })
+})
+
+describe('policies', () => {
+  test('one is tightened, bites at once, and is rolled back', async () => {
+    const page = await open('/policies/auth')
+    const limit = page.getByLabel('limit 1', { exact: true })
+    await limit.fill('2')
+    await page.getByRole('button', { name: 'Save…' }).click()
+    await page
+      .getByRole('dialog')
+      .getByText(/more than 2 of 30/)
+      .waitFor()
+    await confirm(page, 'Save')
+    await page.getByText(/Saved auth v2, in force on 1 of 1 instances/).waitFor()
+    expect(await many('198.51.100.40', 3, '/auth/login')).toBe(429)
+    await page.getByRole('button', { name: 'roll back to version 1' }).click()
+    await confirm(page, 'Roll back')
+    await page.getByText(/as in version 1 again, as v3/).waitFor()
+    expect((await server.as('198.51.100.40', '/auth/login')).status).not.toBe(429)
+  })
+
+  test('what is wrong is said while one types, with the line', async () => {
+    const page = await open('/policies/auth')
+    const yaml = page.getByRole('textbox', { name: 'policy as YAML' })
+    await yaml.click()
+    await page.keyboard.press('Control+A')
+    await page.keyboard.insertText('id: auth\nlimits:\n  - { limit: 5, windo: 1m }\n')
+    await page
+      .getByRole('status', { name: 'problems' })
+      .getByText(/line 3: .*did you mean "window"\?/)
+      .waitFor()
+    expect(await page.getByRole('button', { name: 'Save…' }).isDisabled()).toBe(true)
+  })
+
+  test('two who edit at once: nobody loses anything', async () => {
+    const [ann, bob] = [await open('/policies/auth'), await open('/policies/auth')]
+    await bob.getByLabel('limit 1', { exact: true }).fill('7')
+    await ann.getByLabel('limit 1', { exact: true }).fill('9')
+    await ann.getByRole('button', { name: 'Save…' }).click()
+    await confirm(ann, 'Save')
+    await ann.getByText(/Saved auth v2/).waitFor()
+    await bob.getByText(/saved version 2 while you edited version 1/).waitFor()
+    expect(await bob.getByLabel('limit 1', { exact: true }).inputValue()).toBe('7')
+    await bob.getByRole('button', { name: 'Keep mine, to save over theirs' }).click()
+    await bob.getByRole('button', { name: 'Save…' }).click()
+    await confirm(bob, 'Save')
+    await bob.getByText(/Saved auth v3/).waitFor()
+    const { body } = await server.admin('GET', '/admin/policies/auth')
+    expect(body).toMatchObject({ version: 3, policy: { limits: [{ limit: 7 }] } })
+  })
+
+  test('one that is deleted under the editor keeps the draft, and can be made again', async () => {
+    const page = await open('/policies/auth')
+    await page.getByLabel('limit 1', { exact: true }).fill('8')
+    await server.admin('DELETE', '/admin/policies/auth')
+    await page.getByText('Somebody deleted this policy while you looked at it').waitFor()
+    await page.getByRole('button', { name: 'Create it again' }).click()
+    await page.getByRole('button', { name: 'Save…' }).click()
+    await confirm(page, 'Save')
+    await page.getByText(/Saved auth v/).waitFor()
+    const { body } = await server.admin('GET', '/admin/policies/auth')
+    expect(body).toMatchObject({ policy: { limits: [{ limit: 8 }] } })
+  })
+
+  test('a change that is not confirmed waits to be, and stays once it is', async () => {
+    await server.admin('PUT', '/admin/policies/auth', {
+      policy: { id: 'auth', match: '/auth/*', limits: [{ limit: 3, window: '1m' }] },
+      confirmWithin: '5m',
+    })
+    const page = await open('/policies')
+    await page.getByText(/auth v2 goes back in/).waitFor()
+    await page.getByRole('button', { name: 'Keep it' }).click()
+    await page.getByText('auth v2 stays').waitFor()
+    await page.getByText(/goes back in/).waitFor({ state: 'detached' })
+  })
+})
+
+test('lists, keys and the audit do what they say', async () => {
+  const page = await open('/lists?add=deny&cidr=203.0.113.0/24')
+  await page
+    .getByRole('dialog')
+    .getByText(/bouncer deny add 203\.0\.113\.0\/24/)
+    .waitFor()
+  await confirm(page, 'Deny')
+  await page
+    .getByText(/is on the denylist/)
+    .first()
+    .waitFor()
+  expect((await server.as('203.0.113.9', '/api/data')).status).toBe(403)
+  await page.goto(`${server.controlPlane}/dashboard/lists?list=deny`)
+  await page.getByRole('button', { name: 'remove 203.0.113.0/24' }).click()
+  await confirm(page, 'Remove')
+  await page.getByText('Nobody is on the denylist.').waitFor()
+
+  await many('198.51.100.50', 3)
+  await page.goto(`${server.controlPlane}/dashboard/keys?match=*198.51.100.50*`)
+  await page.getByRole('button', { name: /^sliding_window:.*198\.51\.100\.50/ }).click()
+  await page.getByRole('button', { name: 'Delete' }).click()
+  await page.getByRole('dialog', { name: 'Delete a key' }).getByRole('button', { name: 'Delete' }).click()
+  await page.getByText(/^Deleted /).waitFor()
+  expect((await server.admin('GET', '/admin/clients/198.51.100.50')).body).toMatchObject({ usage: [{}, {}] })
+
+  await page.goto(`${server.controlPlane}/dashboard/audit`)
+  for (const action of ['list.put', 'list.delete', 'key.delete'])
+    await page.getByText(action, { exact: true }).first().waitFor()
+})
+
+test('many are let back in with one question', async () => {
+  for (let i = 1; i <= 12; i++) await server.admin('POST', '/admin/blocks', { client: `192.0.2.${i}`, for: '1h' })
+  const page = await open('/blocks')
+  await page.getByText('12 of 12 in force').waitFor()
+  await page.getByLabel('filter').fill('192.0.2.1')
+  await page.getByText('4 of 12 in force').waitFor()
+  await page.getByLabel('select all').check()
+  await page.getByRole('button', { name: 'Unblock 4' }).click()
+  await confirm(page, 'Unblock 4')
+  await page.getByText('Unblocked 4 clients').waitFor()
+  expect(((await server.admin('GET', '/admin/blocks')).body as { blocks: unknown[] }).blocks).toHaveLength(8)
+})
+
+test('the keyboard leads everywhere: the palette finds a client', async () => {
+  const page = await open()
+  await page.keyboard.press('Control+K')
+  await page.getByPlaceholder(/A page, a policy/).fill('198.51.100.77')
+  await page.getByText('Inspect 198.51.100.77').waitFor()
+  await page.keyboard.press('Enter')
+  await page.getByRole('heading', { name: '198.51.100.77' }).waitFor()
+})
+
+test('a browser whose clock is ten minutes off tells times by the server’s', async () => {
+  await server.admin('POST', '/admin/blocks', { client: '192.0.2.9', for: '5m' })
+  const opened = await pageOf(browser)
+  faults.push(opened.faults)
+  await opened.page.addInitScript('{ const real = Date.now; Date.now = () => real() + 600000 }')
+  await opened.page.goto(`${server.controlPlane}/dashboard/blocks`)
+  await enter(opened.page)
+  await opened.page.getByText(/^4m \d\ds$/).waitFor()
+})
+
+test('held, the picture stands still and says what it missed', async () => {
+  const page = await open()
+  await page.getByText('● live', { exact: true }).waitFor()
+  await page.getByRole('button', { name: 'pause' }).click()
+  await page.getByRole('button', { name: /paused · [2-9] s missed/ }).click()
+  await page.getByText('● live', { exact: true }).waitFor()
+})
+
+test('when the server goes away the page says so, and is back when it is', async () => {
+  const page = await open('/blocks')
+  await page.getByText('● live', { exact: true }).waitFor()
+  const env = { ADMIN_PORT: new URL(server.controlPlane).port, ADMIN_READONLY_TOKEN: VIEWER_TOKEN }
+  await server.close(0)
+  await page.getByText('The connection is lost').waitFor()
+  server = await testServer(env)
+  await server.admin('POST', '/admin/blocks', { client: '192.0.2.44', for: '1h' })
+  // Its sessions went with it: who was signed in signs in again, and is where they were.
+  await page.getByLabel('Admin token').waitFor()
+  await enter(page)
+  await page.getByRole('link', { name: '192.0.2.44' }).waitFor()
+})
+
+test('when Redis goes away a bar across the top says so, and goes when it is back', async () => {
+  const redis = await RedisServer.start()
+  await server.close(0)
+  server = await testServer({ REDIS_URL: redis.url, ADMIN_READONLY_TOKEN: VIEWER_TOKEN })
+  try {
+    const page = await open()
+    await page.getByText('● live', { exact: true }).waitFor()
+    await redis.kill()
+    await page.getByText('Degraded: the store gives no answer').waitFor()
+    await many('198.51.100.90', 5)
+    await page.getByRole('group', { name: 'store' }).getByText('degraded').waitFor()
+    await redis.start()
+    await page.getByText('Degraded: the store gives no answer').waitFor({ state: 'detached' })
+  } finally {
+    await redis.stop()
+  }
+})
+
+const PAGES = [
+  '/',
+  '/clients',
+  '/clients/198.51.100.20',
+  '/blocks',
+  '/lists',
+  '/policies',
+  '/policies/auth',
+  '/keys',
+  '/audit',
+  '/fleet',
+]
+
+test.each(['light', 'dark'] as const)(
+  'every page is accessible in the %s theme, and fits 360 pixels',
+  async colorScheme => {
+    await many('198.51.100.20', 106)
+    await server.admin('PUT', '/admin/lists/allow/10.0.0.0%2F8', { comment: 'office' })
+    const page = await open('/', { colorScheme })
+    const found: string[] = []
+    for (const path of PAGES) {
+      await page.goto(`${server.controlPlane}/dashboard${path}`)
+      await page.getByRole('heading', { level: 1 }).waitFor({ state: 'attached' })
+      await page.getByText('● live', { exact: true }).waitFor()
+      found.push(...(await violationsOf(page)).map(one => `${path} ${one}`))
+      await page.setViewportSize({ width: 360, height: 800 })
+      const wide = await page.evaluate('document.documentElement.scrollWidth')
+      if (wide !== 360) found.push(`${path} is ${wide} wide at 360`)
+      await page.setViewportSize({ width: 1280, height: 800 })
+    }
+    expect(found).toEqual([])
+  },
+)
