@@ -159,20 +159,16 @@ describe('an attack', () => {
 
   test('with HTML, control characters and long text is shown as text, and nothing of it runs', async () => {
     const page = await open('/?events=violations')
-    const evil = `/<img src=x onerror=alert(1)>\u00a0${'x'.repeat(4000)}`
+    const path = `/<img/src=x/onerror=alert(1)>?${'x'.repeat(4000)}`
     const { hostname, port } = new URL(server.dataPlane)
+    // fetch() would encode what an attacker does not.
     const send = () =>
       new Promise<void>((resolve, reject) => {
-        const headers = { 'x-forwarded-for': '198.51.100.66', 'user-agent': '<script>alert(2)</script>\u001b[2J' }
-        const path = Buffer.from(evil.replaceAll(' ', '%20')).toString('latin1')
-        delete (headers as Record<string, string>)['user-agent']
+        const headers = { 'x-forwarded-for': '198.51.100.66', 'user-agent': '<script>alert(2)</script>' }
         request({ hostname, port, path, headers }, res => res.resume().on('end', resolve))
           .on('error', reject)
           .end()
       })
-    await server.admin('PUT', '/admin/policies/tight', {
-      policy: { id: 'tight', match: '*', limits: [{ limit: 1, window: '1h' }], mode: 'off' },
-    })
     await server.admin('PUT', '/admin/policies/default', {
       policy: { id: 'default', match: '*', limits: [{ limit: 1, window: '1h' }] },
     })
