@@ -6,6 +6,7 @@ import { Operator } from './control/operator.ts'
 import { parseWith } from './control/parse.ts'
 import { BouncerError } from './errors.ts'
 import { createIdentifier } from './identity/identify.ts'
+import { OPERATOR_MS } from './stores/redis/connection.ts'
 import { redisBackend } from './stores/redis/redis-backend.ts'
 import { parseRedis, type RedisOptions, redisSchema } from './stores/redis/settings.ts'
 
@@ -18,7 +19,9 @@ const CONNECT_MS = 3000
  * ERR_UNAVAILABLE when Redis does not answer.
  */
 export async function openRedisControl(options: RedisOptions): Promise<ControlPlane & { close(): Promise<void> }> {
-  const settings = parseRedis(parseWith(redisSchema, options, 'redis', 'The settings are listed in the README'))
+  const asked = parseRedis(parseWith(redisSchema, options, 'redis', 'The settings are listed in the README'))
+  // No request waits for what is asked here, and Redis may be far from the operator.
+  const settings = { ...asked, deadlineMs: OPERATOR_MS }
   const seed: ControlState = { epoch: 0, policies: [], tombstones: {}, settings: settingsSchema.parse({}), lists: [] }
   const quiet = { info: () => {}, warn: () => {}, error: () => {} }
   const instance = `bouncer:${userInfo().username}:${process.pid}`

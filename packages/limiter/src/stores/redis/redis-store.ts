@@ -38,6 +38,8 @@ export class RedisStore implements Store {
   private readonly deadlineMs: number
   private readonly clock: Clock
   private readonly batchers = new WeakMap<RedisNode, Batcher>()
+  /** Who peeks is an operator, whom the deadline of a request would keep from the truth when Redis is slow. */
+  private readonly peekers = new WeakMap<RedisNode, Batcher>()
   private readonly aftermath = new Aftermath(gathered => this.write(gathered))
 
   /** `clock`: the tests' way to turn the store's time. */
@@ -80,7 +82,8 @@ export class RedisStore implements Store {
 
   peek(check: Check): Promise<Verdict> {
     const node = this.askable(check.client)
-    return node ? this.batcher(node).add({ ...check, peek: true } as Check) : Promise.reject(this.down(check.client))
+    if (!node) return Promise.reject(this.down(check.client))
+    return this.batcher(node, this.peekers, OPERATOR_MS).add({ ...check, peek: true } as Check)
   }
 
   async refund(receipt: Receipt): Promise<number> {
@@ -223,11 +226,11 @@ export class RedisStore implements Store {
     return unavailable(`Redis is not asked: ${this.connection.nodeOf(client)?.detail ?? 'no node serves this client'}`)
   }
 
-  private batcher(node: RedisNode): Batcher {
-    let batcher = this.batchers.get(node)
+  private batcher(node: RedisNode, batchers = this.batchers, deadlineMs = this.deadlineMs): Batcher {
+    let batcher = batchers.get(node)
     if (!batcher) {
-      batcher = new Batcher(node, this.keys, this.deadlineMs, this.redirect, this.clock)
-      this.batchers.set(node, batcher)
+      batcher = new Batcher(node, this.keys, deadlineMs, this.redirect, this.clock)
+      batchers.set(node, batcher)
     }
     return batcher
   }
