@@ -9,6 +9,8 @@ export interface Context {
   readonly quick: boolean
   /** Every random sequence starts here, so that all contenders see the same one and a run can be repeated. */
   readonly seed: number
+  /** Without the peers. */
+  readonly oursOnly: boolean
   log(line: string): void
 }
 
@@ -156,6 +158,13 @@ export async function costOf(work: () => Promise<void>): Promise<Cost> {
  */
 export type WorkerModule<Args, Calls> = (args: Args) => Calls | Promise<Calls>
 
+export interface WorkerOptions {
+  /** From source, where speed is not what is measured: nothing has to be built. */
+  readonly source?: boolean
+  /** What it prints is not shown. */
+  readonly quiet?: boolean
+}
+
 /** A contender in a process of its own. */
 export class Worker<Calls extends object> {
   private readonly process: ChildProcess
@@ -164,10 +173,16 @@ export class Worker<Calls extends object> {
     this.process = process
   }
 
-  static async start<Calls extends object>(module: string, args: unknown): Promise<Worker<Calls>> {
-    const process = fork(new URL('../dist/child.js', import.meta.url), [module, JSON.stringify(args)], {
-      execArgv: ['--expose-gc'],
+  static async start<Calls extends object>(
+    module: string,
+    args: unknown,
+    { source = false, quiet = false }: WorkerOptions = {},
+  ): Promise<Worker<Calls>> {
+    const child = new URL(source ? 'child.ts' : '../dist/child.js', import.meta.url)
+    const process = fork(child, [module, JSON.stringify(args)], {
+      execArgv: ['--expose-gc', ...(source ? ['--import', 'tsx', '--conditions=@api-bouncer/source'] : [])],
       env: { ...globalThis.process.env, NODE_ENV: 'production' },
+      ...(quiet && { stdio: 'ignore' }),
     })
     const worker = new Worker<Calls>(process)
     await worker.answer()
@@ -189,9 +204,15 @@ export class Worker<Calls extends object> {
   }
 
   async stop(): Promise<void> {
+    if (!this.process.connected) return
     const gone = once(this.process, 'exit')
     this.process.disconnect()
     await gone
+  }
+
+  /** Ends it as a crash would. */
+  kill(): void {
+    this.process.kill('SIGKILL')
   }
 
   private async answer(): Promise<unknown> {
@@ -218,8 +239,9 @@ export async function inWorker<Calls extends object, T>(
   module: string,
   args: unknown,
   measure: (worker: Worker<Calls>) => Promise<T>,
+  options: WorkerOptions = {},
 ): Promise<T> {
-  const worker = await Worker.start<Calls>(module, args)
+  const worker = await Worker.start<Calls>(module, args, options)
   try {
     return await measure(worker)
   } finally {

@@ -18,7 +18,7 @@ interface MemoryStore {
   check(check: Check): unknown
 }
 interface RedisStore {
-  check(check: Check): Promise<{ outcome: string }>
+  check(check: Check): Promise<{ outcome: string; takenAt?: number }>
   health(): { state: string }
 }
 

@@ -15,15 +15,29 @@ export interface Kept extends Section {
   readonly tookSeconds: number
 }
 
-const fileOf = (name: string) => new URL(`../results/${name}.json`, import.meta.url)
-const REPORT = new URL('../../docs/performance.md', import.meta.url)
+/** A page of docs/ that a command makes. */
+export interface Report {
+  /** `npm run …` */
+  readonly command: string
+  /** From the repository's root. */
+  readonly page: string
+  /** Where in results/ its sections are kept: `` or ending in a slash. */
+  readonly folder: string
+  readonly title: string
+  readonly intro: string
+  /** Its goals are promises: where one does not hold, the command fails. Else they are about speed, of compiled packages. */
+  readonly promises: boolean
+}
 
-export function keep(section: Kept): void {
-  mkdirSync(new URL('../results/', import.meta.url), { recursive: true })
-  writeFileSync(fileOf(section.name), `${JSON.stringify(section, undefined, 2)}\n`)
+const fileOf = ({ folder }: Report, name: string) => new URL(`../results/${folder}${name}.json`, import.meta.url)
+
+export function keep(report: Report, section: Kept): void {
+  const file = fileOf(report, section.name)
+  mkdirSync(new URL('.', file), { recursive: true })
+  writeFileSync(file, `${JSON.stringify(section, undefined, 2)}\n`)
   // Laid out as the linter wants every JSON file of the repository.
   const biome = createRequire(import.meta.url).resolve('@biomejs/biome/bin/biome')
-  spawnSync(process.execPath, [biome, 'format', '--write', fileURLToPath(fileOf(section.name))])
+  spawnSync(process.execPath, [biome, 'format', '--write', fileURLToPath(file)])
 }
 
 const row = (cells: readonly string[]) => `| ${cells.join(' | ')} |`
@@ -31,53 +45,54 @@ const row = (cells: readonly string[]) => `| ${cells.join(' | ')} |`
 export const tableOf = ({ columns, rows }: Omit<Table, 'title'>): string =>
   [row(columns), row(columns.map((_, i) => (i === 0 ? '---' : '---:'))), ...rows.map(row)].join('\n')
 
-const goalsOf = (goals: readonly Goal[]) =>
+const goalsOf = ({ promises }: Report, goals: readonly Goal[]) =>
   tableOf({
-    columns: ['goal', 'wanted', 'measured', ''],
+    columns: [promises ? 'promise' : 'goal', 'wanted', 'measured', ''],
     rows: goals.map(({ what, goal, measured, met, unsure }) => [
       what,
       goal,
       measured,
-      `${met ? 'met' : '**not met**'}${unsure ? ', within the noise' : ''}`,
+      `${met ? (promises ? 'kept' : 'met') : promises ? '**broken**' : '**not met**'}${unsure ? ', within the noise' : ''}`,
     ]),
   })
 
+/** Promises that are kept are many, and all alike: out of the way, unless one is broken. */
+function folded(report: Report, goals: readonly Goal[]): string {
+  const kept = goals.filter(({ met }) => met).length
+  const open = kept === goals.length ? '' : ' open'
+  return `<details${open}><summary>${kept} of ${goals.length} promises kept</summary>\n\n${goalsOf(report, goals)}\n\n</details>`
+}
+
 /** One section in Markdown. */
-export function sectionOf({
-  title,
-  tables,
-  goals,
-  notes,
-  date,
-  machine,
-  versions,
-  seed,
-  tookSeconds,
-  name,
-}: Kept): string {
+export function sectionOf(
+  report: Report,
+  { title, tables, goals, notes, date, machine, versions, seed, tookSeconds, name }: Kept,
+): string {
   return [
     `## ${title}`,
-    `\`npm run bench -- ${name}\`, ${date}, ${tookSeconds} s, seed ${seed}. ${machine}; ${versions}.`,
+    `\`npm run ${report.command} -- ${name}\`, ${date}, ${tookSeconds} s, seed ${seed}. ${machine}; ${versions}.`,
     ...tables.map(table => `### ${table.title}\n\n${tableOf(table)}`),
-    ...(goals.length > 0 ? [`### Goals\n\n${goalsOf(goals)}`] : []),
+    ...(goals.length === 0 ? [] : [report.promises ? folded(report, goals) : `### Goals\n\n${goalsOf(report, goals)}`]),
     notes.map(note => `- ${note}`).join('\n'),
   ].join('\n\n')
 }
 
-/** Writes docs/performance.md from all that is kept. */
-export function write(names: readonly string[]): void {
+/** Writes the page from all that is kept. */
+export function write(report: Report, names: readonly string[]): void {
+  const { command, page, title, intro, promises } = report
   const kept = names
-    .filter(name => existsSync(fileOf(name)))
-    .map(name => JSON.parse(readFileSync(fileOf(name), 'utf8')) as Kept)
+    .filter(name => existsSync(fileOf(report, name)))
+    .map(name => JSON.parse(readFileSync(fileOf(report, name), 'utf8')) as Kept)
   const goals = kept.flatMap(section => section.goals)
   const met = goals.filter(goal => goal.met).length
   const unsure = goals.filter(goal => goal.unsure).length
-  const report = [
-    '# Performance',
-    '<!-- Made by `npm run bench`; do not edit. -->',
-    'Every figure is the median, with least and greatest in brackets, of interleaved rounds in one run (A B C A B C …), each contender in a process of its own on the same machine; a ratio is taken within each round. Absolute figures say something about the machine; ratios about the software. `npm run bench` makes this page anew, `npm run bench -- NAME` one section of it.',
-    `Goals met: ${met} of ${goals.length}; within the noise, where another run may say otherwise: ${unsure}.`,
-    ...kept.map(sectionOf),
+  const noise = unsure > 0 ? `; within the noise, where another run may say otherwise: ${unsure}` : ''
+  const text = [
+    `# ${title}`,
+    `<!-- Made by \`npm run ${command}\`; do not edit. -->`,
+    `${intro}\n\n\`npm run ${command}\` makes this page anew, \`npm run ${command} -- NAME\` one section of it.`,
+    `${promises ? 'Promises kept' : 'Goals met'}: ${met} of ${goals.length}${noise}.`,
+    ...kept.map(section => sectionOf(report, section)),
   ]
-  writeFileSync(REPORT, `${report.join('\n\n')}\n`)
+  writeFileSync(new URL(`../../${page}`, import.meta.url), `${text.join('\n\n')}\n`)
 }

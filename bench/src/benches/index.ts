@@ -1,4 +1,5 @@
 import type { Bench } from '../harness.ts'
+import { dashboard } from './dashboard.ts'
 import { embedded } from './embedded.ts'
 import { httpEmbedded } from './http-embedded.ts'
 import { httpRedis } from './http-redis.ts'
@@ -7,4 +8,12 @@ import { memoryRedis } from './memory-redis.ts'
 import { redis } from './redis.ts'
 
 /** All benches, in the order of the report. */
-export const benches: readonly Bench[] = [embedded, httpEmbedded, memoryEmbedded, redis, httpRedis, memoryRedis]
+export const benches: readonly Bench[] = [
+  embedded,
+  httpEmbedded,
+  memoryEmbedded,
+  redis,
+  httpRedis,
+  memoryRedis,
+  dashboard,
+]

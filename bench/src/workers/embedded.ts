@@ -130,7 +130,7 @@ export const flexible = (
   limit: number,
   { ip }: { ip?: string | undefined },
   res: Response,
-  next: () => void,
+  next: (error?: unknown) => void,
 ): Promise<void> => {
   const tell = ({ msBeforeNext, remainingPoints }: { msBeforeNext: number; remainingPoints: number }) =>
     res.set({
@@ -145,6 +145,7 @@ export const flexible = (
       next()
     },
     refusal => {
+      if (refusal instanceof Error) return next(refusal)
       tell(refusal)
       res.status(429).send('Too Many Requests')
     },

@@ -1,6 +1,6 @@
 import { Checkbox, Table, UnstyledButton } from '@mantine/core'
 import { useVirtualizer } from '@tanstack/react-virtual'
-import { type ReactNode, useMemo, useRef } from 'react'
+import { memo, type ReactNode, useCallback, useMemo, useRef } from 'react'
 import { useSearchParams } from 'wouter'
 
 export interface Column<T> {
@@ -36,6 +36,40 @@ function compare(a: string | number, b: string | number): number {
     ? a - b
     : String(a).localeCompare(String(b), 'en', { numeric: true })
 }
+
+interface RowProps<T> {
+  readonly row: T
+  readonly id: string
+  readonly index: number
+  readonly columns: readonly Column<T>[]
+  readonly selected: boolean
+  /** Absent: rows are not selected here. */
+  readonly toggle?: (id: string) => void
+}
+
+/** Drawn once: while one scrolls only the rows that come into sight are. */
+const Row = memo(function Row<T>({ row, id, index, columns, selected, toggle }: RowProps<T>) {
+  return (
+    <Table.Tr h={ROW} aria-rowindex={index + 2}>
+      {toggle && (
+        <Table.Td>
+          <input
+            type="checkbox"
+            className="select-row"
+            checked={selected}
+            onChange={() => toggle(id)}
+            aria-label={`select ${id}`}
+          />
+        </Table.Td>
+      )}
+      {columns.map(({ id: column, cell, align }) => (
+        <Table.Td key={column} className="foreign" {...(align && { style: { textAlign: align } })}>
+          {cell(row)}
+        </Table.Td>
+      ))}
+    </Table.Tr>
+  )
+}) as <T>(props: RowProps<T>) => ReactNode
 
 /** A table of any length: only the rows in sight are there. `?sort=-until` sorts, the other way round with the minus. */
 export function DataTable<T>({
@@ -78,11 +112,13 @@ export function DataTable<T>({
     )
   const all = selection !== undefined && rows.length > 0 && rows.every(row => selection.selected.has(idOf(row)))
   const toggleAll = () => selection?.onChange(all ? new Set() : new Set(rows.map(idOf)))
-  const toggle = (id: string) => {
-    const next = new Set(selection?.selected)
+  const latest = useRef(selection)
+  latest.current = selection
+  const toggle = useCallback((id: string) => {
+    const next = new Set(latest.current?.selected)
     if (!next.delete(id)) next.add(id)
-    selection?.onChange(next)
-  }
+    latest.current?.onChange(next)
+  }, [])
   const span = columns.length + (selection ? 1 : 0)
   return (
     <section
@@ -143,23 +179,15 @@ export function DataTable<T>({
             const row = sorted[index] as T
             const id = idOf(row)
             return (
-              <Table.Tr key={id} h={ROW} aria-rowindex={index + 2}>
-                {selection && (
-                  <Table.Td>
-                    <Checkbox
-                      size="xs"
-                      checked={selection.selected.has(id)}
-                      onChange={() => toggle(id)}
-                      aria-label={`select ${id}`}
-                    />
-                  </Table.Td>
-                )}
-                {columns.map(({ id: column, cell, align }) => (
-                  <Table.Td key={column} ta={align ?? 'left'} className="foreign">
-                    {cell(row)}
-                  </Table.Td>
-                ))}
-              </Table.Tr>
+              <Row
+                key={id}
+                row={row}
+                id={id}
+                index={index}
+                columns={columns}
+                selected={selection?.selected.has(id) ?? false}
+                {...(selection && { toggle })}
+              />
             )
           })}
           {below > 0 && (

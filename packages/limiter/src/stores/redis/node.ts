@@ -112,7 +112,7 @@ export class RedisNode {
   failed({ message }: Error): void {
     const now = performance.now()
     this.failedAt = now
-    this.failure = message
+    this.failure = message.replace(/ script: [0-9a-f]{40}, on @user_script:\d+\.?$/, '')
     this.tell()
     if (!message.includes('READONLY') || now - this.reconnectedAt < RECONNECT_MS) return
     this.reconnectedAt = now

@@ -1,0 +1,10 @@
+import type { Bench } from '../harness.ts'
+import { eviction } from './eviction.ts'
+import { exactness } from './exactness.ts'
+import { faults } from './faults.ts'
+import { flood } from './flood.ts'
+import { benchOf } from './play.ts'
+import { rolling } from './rolling.ts'
+
+/** All there is to break, in the order of the report. */
+export const trials: readonly Bench[] = [...faults.map(benchOf), exactness, rolling, eviction, flood]
