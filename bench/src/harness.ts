@@ -41,6 +41,8 @@ export interface Section {
 export interface Bench {
   readonly name: string
   readonly title: string
+  /** Takes long: only when it is asked for by name. */
+  readonly long?: true
   run(context: Context): Promise<Section>
 }
 

@@ -66,8 +66,8 @@ export async function main(report: Report, benches: readonly Bench[]): Promise<v
   if (!report.promises) build()
   console.log(`${machine()}; ${versions()}; seed ${asked.seed}`)
   let held = true
-  for (const { name, title, run } of benches) {
-    if (names.length > 0 && !names.includes(name)) continue
+  for (const { name, title, long, run } of benches) {
+    if (names.length > 0 ? !names.includes(name) : long) continue
     console.log(`\n${title}`)
     const started = performance.now()
     const section = await run(context)

@@ -1,4 +1,4 @@
-import type { RedisOptions } from '@api-bouncer/limiter'
+import type { BouncerOptions, RedisOptions } from '@api-bouncer/limiter'
 
 /** Whose limiter protects the API; ours in two of its fail modes. */
 export const APIS = ['ours, open', 'ours, local', 'express-rate-limit', 'rate-limiter-flexible'] as const
@@ -10,6 +10,8 @@ export interface Args {
   readonly redis: RedisOptions
   /** Units an hour and client. */
   readonly limit: number
+  /** Ours, instead of that limit. */
+  readonly options?: Pick<BouncerOptions, 'policies' | 'penalty' | 'instance'>
 }
 
 export interface Calls {
@@ -20,6 +22,8 @@ export interface Calls {
   unhandled(): string[]
   /** After a forced collection, bytes. */
   heap(): number
+  /** Open file descriptors. */
+  files(): number
   /** Ends the limiter as a shutdown does; ours only. */
   close(): Promise<void>
   /** What was logged about Redis; ours only. */

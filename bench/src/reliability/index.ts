@@ -5,6 +5,7 @@ import { faults } from './faults.ts'
 import { flood } from './flood.ts'
 import { benchOf } from './play.ts'
 import { rolling } from './rolling.ts'
+import { soak } from './soak.ts'
 
 /** All there is to break, in the order of the report. */
-export const trials: readonly Bench[] = [...faults.map(benchOf), exactness, rolling, eviction, flood]
+export const trials: readonly Bench[] = [...faults.map(benchOf), exactness, rolling, eviction, flood, soak]

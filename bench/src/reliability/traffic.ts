@@ -59,11 +59,11 @@ export class Clients {
     })
   }
 
-  async get(client: string, due = performance.now()): Promise<Sent> {
+  async get(client: string, due = performance.now(), path = '/api/data'): Promise<Sent> {
     let [status, outcome] = [0, '']
     try {
       const headers = { 'x-forwarded-for': client }
-      const answer = await this.pool.request({ path: '/api/data', method: 'GET', headers })
+      const answer = await this.pool.request({ path, method: 'GET', headers })
       await answer.body.dump()
       status = answer.statusCode
       outcome = String(answer.headers['x-outcome'] ?? '')

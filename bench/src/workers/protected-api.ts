@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { readdirSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { createRequire } from 'node:module'
 import type { AddressInfo } from 'node:net'
@@ -36,7 +37,7 @@ function connect({ host, port, password, cluster, sentinels, sentinelName }: Red
 const lines: string[] = []
 const note = (line: string) => void lines.push(line)
 
-async function limiterOf({ api, redis, limit }: Args): Promise<{ use: RequestHandler; bouncer?: Bouncer }> {
+async function limiterOf({ api, redis, limit, options }: Args): Promise<{ use: RequestHandler; bouncer?: Bouncer }> {
   switch (api) {
     case 'ours, open':
     case 'ours, local':
@@ -49,6 +50,7 @@ async function limiterOf({ api, redis, limit }: Args): Promise<{ use: RequestHan
           { id: 'strict', match: '/strict', limits: [{ limit: 1, window: '1h' }], failMode },
         ],
         logger: { info: note, warn: note, error: note },
+        ...options,
       })
       return { use: bouncer.express(), bouncer }
     }
@@ -93,7 +95,7 @@ export default async function start(args: Args): Promise<Calls> {
     next()
   })
   app.use(use)
-  app.get('/api/data', (_, res) => void res.json({ items: [1, 2, 3], total: 3 }))
+  app.get('/*path', (_, res) => void res.json({ items: [1, 2, 3], total: 3 }))
   app.use(express.json(), (_, res) => void res.json({}))
   // A body that breaks off is its sender's affair.
   app.use(((_error, _req, res, _next) => void res.status(400).end()) as ErrorRequestHandler)
@@ -108,6 +110,7 @@ export default async function start(args: Args): Promise<Calls> {
       return told
     },
     unhandled: () => unhandled,
+    files: () => readdirSync('/proc/self/fd').length,
     close: async () => bouncer?.close(),
     heap() {
       gc?.()
