@@ -35,7 +35,7 @@ const options: BouncerOptions = {
         },
       ],
     })),
-    { id: 'quiet', match: '/quiet', limits: [{ limit: 1_000_000, window: '1h' }] },
+    { id: 'quiet', match: '/quiet', algorithm: 'gcra', limits: [{ limit: 1_000_000, window: '1h' }] },
   ],
   penalty: { threshold: 25, window: '1m', block: '10s' },
 }
