@@ -14,7 +14,7 @@ test.each(faults.map((fault, i): [string, Api] => [fault.name, i % 2 ? 'ours, lo
   async (name, api) => {
     const fault = faults.find(fault => fault.name === name) as (typeof faults)[number]
     const figures = await play(fault, api, QUICK, seed)
-    const kept = promises(fault, api, figures)
+    const kept = promises(fault, api, figures, QUICK)
     expect(
       kept.filter(({ met }) => !met),
       `SEED=${seed}: ${JSON.stringify(figures)}`,

@@ -28,6 +28,8 @@ export interface Fault {
   readonly title: string
   /** Counts that Redis itself loses by it: none, what was not replicated yet, or all. */
   readonly loses: 'nothing' | 'tail' | 'all'
+  /** It strikes so often a second while it lasts; absent: once. */
+  readonly strikesPerSecond?: number
   /** It lasts at least so long, s; twice as long as in a short look. */
   readonly seconds?: number
   open(): Promise<Scene>
@@ -210,6 +212,7 @@ export const faults: readonly Fault[] = [
     name: 'spikes',
     title: 'every other 100 ms, answers are 200 ms late',
     loses: 'nothing',
+    strikesPerSecond: 5,
     open: () =>
       behindNetwork(network => {
         let timer: NodeJS.Timeout
@@ -230,6 +233,7 @@ export const faults: readonly Fault[] = [
     name: 'drops',
     title: 'connections reset five times a second',
     loses: 'nothing',
+    strikesPerSecond: 5,
     open: () =>
       behindNetwork(network => {
         let timer: NodeJS.Timeout

@@ -1,9 +1,9 @@
 #!/usr/bin/env node
-// Committed, not built: npm links a bin only if it is there at install. Runs what was built, or else the source.
+// Committed, not built: npm links a bin only if it is there at install. Runs the bundle, or else the source.
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
-const built = new URL('../dist/main.js', import.meta.url)
+const built = new URL('../bundle/main.js', import.meta.url)
 if (existsSync(built)) await import(built.href)
 else {
   const { spawn } = await import('node:child_process')

@@ -142,7 +142,7 @@ describe('as a process', () => {
     'block 192.0.2.90 --dry-run',
     'unblock 192.0.2.90',
     'allow list',
-    'deny check 192.0.2.90 -o json',
+    'deny list -o json',
     'audit --by nobody -o csv',
     'keys none-such',
   ])('bouncer %s says in a pipe what it says here', async line => {
@@ -342,10 +342,13 @@ describe('lists', () => {
   deny   203.0.113.0/25  for good, added at TIME by ann: botnet
 `,
     )
-    expect(await json('allow', 'check', '203.0.113.6')).toMatchObject({
+    expect(await json('deny', 'check', '203.0.113.6')).toMatchObject({
       wins: 'deny',
       entries: [{ cidr: '203.0.113.0/25' }],
     })
+    // A script is answered by the exit code: it is not on this list.
+    const unlisted = await runHere(['allow', 'check', '203.0.113.6'], server.env)
+    expect(unlisted).toMatchObject({ code: 3, err: '', out: expect.stringContaining('always refused') })
     expect(await json('deny', 'list')).toMatchObject([{ cidr: '203.0.113.0/25', comment: 'botnet', addedBy: 'ann' }])
     expect(timeless(await ok('deny', 'list', '-o', 'csv'))).toBe(
       'list,cidr,until,added,by,comment\r\ndeny,203.0.113.0/25,,ISO,ann,botnet\r\n',

@@ -61,7 +61,7 @@ export const listCommand = (list: ListName): CommandRoom => ({
 
     parent
       .command('check')
-      .description('Which ranges hold an address, and which list wins')
+      .description(`Which ranges hold an address, and which list wins; ends with 3 when the ${list}list has none`)
       .argument('<address>', 'an address, or a range that should lie within one')
       .action(async (address: string, _, command) => {
         const of = contextOf(command)
@@ -72,6 +72,8 @@ export const listCommand = (list: ListName): CommandRoom => ({
           rows: checked.entries,
           columns: columnsOf(of.now()),
         })
+        // So that a script can ask: it is not on this list.
+        if (!checked.entries.some(entry => entry.list === list)) throw new CommandError(EXIT.notFound, '')
       })
   },
 })

@@ -2,7 +2,7 @@ import type { CommandRoom } from './command.ts'
 
 type Load = () => Promise<{ readonly command: CommandRoom }>
 
-/** How each command is loaded: only the one that is named is. */
+/** How each command is loaded: only the one that is named is. (`completion` knows them all, so it is not among them.) */
 export const ROOMS: Readonly<Record<string, Load>> = {
   status: () => import('./commands/status.ts'),
   top: () => import('./commands/top.ts'),
@@ -21,5 +21,4 @@ export const ROOMS: Readonly<Record<string, Load>> = {
   audit: () => import('./commands/audit.ts'),
   keys: () => import('./commands/keys.ts'),
   key: () => import('./commands/key.ts'),
-  completion: () => import('./commands/completion.ts'),
 }

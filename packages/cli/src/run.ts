@@ -49,7 +49,7 @@ export async function run(argv: readonly string[], io: NodeJS.Process): Promise<
   try {
     const program = programOf(io)
     const name = commandOf(argv[0] === 'help' ? argv.slice(1) : argv)
-    const load = name !== undefined && Object.hasOwn(ROOMS, name) ? ROOMS[name] : undefined
+    const load = name === undefined ? undefined : loaderOf(name)
     if (load) {
       const room = await load()
       room.command.register(program, contextOf)
@@ -68,6 +68,11 @@ export async function run(argv: readonly string[], io: NodeJS.Process): Promise<
   } finally {
     await connection?.then(({ close }) => close()).catch(() => {})
   }
+}
+
+function loaderOf(name: string) {
+  if (name === 'completion') return () => import('./commands/completion.ts')
+  return Object.hasOwn(ROOMS, name) ? ROOMS[name] : undefined
 }
 
 function programOf({ stdout }: NodeJS.Process): Command {

@@ -5,6 +5,7 @@ import type { CommandRoom } from '../command.ts'
 import { candidatesFor } from '../completion/candidates.ts'
 import { SCRIPTS } from '../completion/scripts.ts'
 import { CommandError, type Context, EXIT, FORMATS } from '../context.ts'
+import { ROOMS } from '../rooms.ts'
 import { safe } from '../text.ts'
 
 /** Who waits for a Tab waits no longer. */
@@ -93,8 +94,8 @@ async function programFor(name: string | undefined): Promise<Command> {
     program.addOption(option)
   }
   if (name !== undefined && COMMANDS.some(entry => entry.name === name)) {
-    const room: { command: CommandRoom } = await import(`./${name}.ts`)
-    room.command.register(program, () => {
+    const room = name === 'completion' ? { command } : await ROOMS[name]?.()
+    room?.command.register(program, () => {
       throw new Error('nothing runs here')
     })
   }

@@ -24,7 +24,7 @@ const BLOCKED: Explanation = {
   outcome: 'blocked',
   reason: '5 violations within 5m',
   retryAfterMs: 782 * second,
-  identity: { address: '1.2.3.4', hops: ['127.0.0.1', '1.2.3.4'], probablyProxy: false },
+  identity: { address: '1.2.3.4', hops: ['127.0.0.1', '1.2.3.4'], header: 'x-forwarded-for', probablyProxy: false },
   policy: 'auth',
   matched: [
     { policy: 'auth', mode: 'enforce', match: 'POST /auth/*', limits: ['30 per 1m'], algorithm: 'sliding_window' },
@@ -56,7 +56,7 @@ describe('an explanation', () => {
       explanationText(BLOCKED, query, PLAIN),
     ).toBe(`REFUSED now: blocked until 14:18:11 (in 13m 02s), the 1st offence
 
-1 client    1.2.3.4, from its forwarding header, one hop behind the trusted proxy 127.0.0.1
+1 client    1.2.3.4, from X-Forwarded-For, one hop behind the trusted proxy 127.0.0.1
 2 policy    auth (POST /auth/*, 30 per 1m, sliding_window)   also matched: default (*), trial (/auth/*, shadow)
 3 lists     on neither the allowlist nor the denylist
 4 block     5 violations within 5m set it at 14:03:11

@@ -54,6 +54,9 @@ export function questionOf(
   }
   refuseSlips([peer ?? (client as string)])
   const [first, second, ...more] = rest
+  if (peer !== undefined && first !== undefined && /^[\d.]+$|:/.test(first)) {
+    throw new CommandError(EXIT.usage, `explain ${first}, or a request from --peer ${peer}? give one of them`)
+  }
   const [method, path] = second === undefined && first?.startsWith('/') ? [undefined, first] : [first, second]
   if (
     more.length > 0 ||
@@ -98,8 +101,11 @@ function answer(explanation: Explanation, { good, warn, bad }: Styles): string {
   return `${warn('REFUSED')} now: ${safe(reason)}; ${again}`
 }
 
+/** `X-Forwarded-For`, as people write it. */
+const headerName = (header = '') => header.replace(/\b(?<=^|-)[a-z]/g, letter => letter.toUpperCase())
+
 function clientLine({ client, identity }: Explanation, { peer, client: typed }: ExplainQuery): string {
-  const { address, hops, probablyProxy } = identity
+  const { address, hops, header, probablyProxy } = identity
   if (peer === undefined)
     return `${safe(client)}${typed === client ? '' : `, that is how ${safe(typed ?? '')} is counted`}`
   const network = address !== undefined && address !== client ? `, the network of ${address}` : ''
@@ -108,7 +114,7 @@ function clientLine({ client, identity }: Explanation, { peer, client: typed }: 
   const from =
     one === undefined
       ? ', the address of the socket; no header is trusted to say another'
-      : `, from its forwarding header, ${trusted.length === 1 ? 'one hop' : `${trusted.length} hops`} behind the trusted ${
+      : `, from ${headerName(header)}, ${trusted.length === 1 ? 'one hop' : `${trusted.length} hops`} behind the trusted ${
           trusted.length === 1 ? `proxy ${one}` : `proxies ${trusted.join(', ')}`
         }`
   const warning = probablyProxy

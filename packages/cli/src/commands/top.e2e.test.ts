@@ -43,7 +43,7 @@ describe.skipIf(!hasTmux)('top', () => {
       `
 healthy · embedded, in this process · 1 instance · 1 block              HH:MM:SS
 0.0 req/s  ▁
-allowed 0.0   refused 0.0   degraded 0
+allowed 0.0   limited 0.0   blocked 0.0   degraded 0
 
  CLIENT                  REQ/S  USED▾               POLICY      STATE
 >192.0.2.4                 0.0                                  blocked 5h 00m

@@ -11,6 +11,7 @@ const instance = (name: string, epoch: number, version = '1.0.0'): Status['insta
   epoch,
   requestsPerSecond: 0,
   refusedPerSecond: 0,
+  blockedPerSecond: 0,
   degraded: 0,
 })
 const status = (instances: Status['instances'], store: Partial<Status['store']> = {}): Status => ({

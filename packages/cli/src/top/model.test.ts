@@ -73,10 +73,10 @@ describe('the table of top', () => {
   it('adds the instances up, and rounds to what matters', () => {
     const one = { instance: 'a', version: '1', uptimeMs: 1, epoch: 1, degraded: 1 }
     const instances = [
-      { ...one, requestsPerSecond: 100, refusedPerSecond: 10 },
-      { ...one, requestsPerSecond: 50, refusedPerSecond: 5 },
+      { ...one, requestsPerSecond: 100, refusedPerSecond: 10, blockedPerSecond: 4 },
+      { ...one, requestsPerSecond: 50, refusedPerSecond: 5, blockedPerSecond: 0 },
     ]
-    expect(ratesOf({ instances })).toEqual({ allowed: 135, refused: 15, degraded: 2 })
+    expect(ratesOf({ instances })).toEqual({ allowed: 135, limited: 11, blocked: 4, degraded: 2 })
     expect([2311.6, 91.44, 0.21].map(rateText)).toEqual(['2312', '91.4', '0.2'])
     expect(stateText({ client: 'a', rate: 0, state: 'blocked', blockedUntil: 782_000 }, 0)).toBe('blocked 13m 02s')
   })

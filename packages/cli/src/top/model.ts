@@ -12,18 +12,20 @@ export interface Look {
 /** Requests of the fleet in one second, by outcome. */
 export interface Rates {
   readonly allowed: number
-  readonly refused: number
+  readonly limited: number
+  readonly blocked: number
   readonly degraded: number
 }
 
 export const ratesOf = ({ instances }: Pick<Status, 'instances'>): Rates => {
   const sum = (pick: (one: Status['instances'][number]) => number) => instances.reduce((n, one) => n + pick(one), 0)
-  const [requests, refused, degraded] = [
+  const [requests, refused, blocked, degraded] = [
     sum(one => one.requestsPerSecond),
     sum(one => one.refusedPerSecond),
+    sum(one => one.blockedPerSecond),
     sum(one => one.degraded),
   ]
-  return { allowed: Math.max(0, requests - refused), refused, degraded }
+  return { allowed: Math.max(0, requests - refused), limited: Math.max(0, refused - blocked), blocked, degraded }
 }
 
 export const SORTS = ['rate', 'used', 'client'] as const

@@ -30,15 +30,15 @@ export function headLines(
   const time = `${view.paused ? 'paused ' : ''}${clock(look.at, now)}`
   const left = truncate(`${word} · ${says}`, columns - time.length - 2)
   const space = ' '.repeat(Math.max(1, columns - width(left) - time.length))
-  const last = rates.at(-1) ?? { allowed: 0, refused: 0, degraded: 0 }
-  const totals = `${rateText(last.allowed + last.refused)} req/s`
+  const last = rates.at(-1) ?? { allowed: 0, limited: 0, blocked: 0, degraded: 0 }
+  const totals = `${rateText(last.allowed + last.limited + last.blocked)} req/s`
   const spark = sparkline(
-    rates.map(({ allowed, refused }) => allowed + refused),
+    rates.map(({ allowed, limited, blocked }) => allowed + limited + blocked),
     Math.max(0, Math.min(60, columns - 16)),
   )
   const second = trouble
     ? bad(truncate(`since ${clock(trouble.since, now)}: ${safe(trouble.says)}`, columns))
-    : `allowed ${bold(rateText(last.allowed))}   ${warn(`refused ${rateText(last.refused)}`)}   ${last.degraded > 0 ? bad(`degraded ${last.degraded}`) : 'degraded 0'}`
+    : `allowed ${bold(rateText(last.allowed))}   ${warn(`limited ${rateText(last.limited)}`)}   ${bad(`blocked ${rateText(last.blocked)}`)}   ${last.degraded > 0 ? bad(`degraded ${last.degraded}`) : 'degraded 0'}`
   return [
     `${paint(left.slice(0, word.length))}${left.slice(word.length)}${space}${view.paused ? warn(time) : dim(time)}`,
     `${totals.padEnd(14)}${dim(spark)}`,

@@ -70,7 +70,10 @@ export const statusSchema = z.object({
       uptimeMs: z.number(),
       epoch: z.int(),
       requestsPerSecond: z.number(),
+      /** Limited, blocked, and refused by fail mode. */
       refusedPerSecond: z.number(),
+      /** Of those: in penalty or denylisted. */
+      blockedPerSecond: z.number(),
       degraded: z.int(),
     }),
   ),
@@ -230,7 +233,13 @@ export const explanationSchema = z.object({
   outcome: z.enum(['allowed', 'limited', 'blocked', 'exempt']),
   reason: z.string(),
   retryAfterMs: z.number().optional(),
-  identity: z.object({ address: z.string().optional(), hops: z.array(z.string()), probablyProxy: z.boolean() }),
+  identity: z.object({
+    address: z.string().optional(),
+    hops: z.array(z.string()),
+    /** That named those behind the peer, lower case; absent when no header was believed. */
+    header: z.string().optional(),
+    probablyProxy: z.boolean(),
+  }),
   /** Absent: none applies. */
   policy: z.string().optional(),
   /** All that match, the one that wins first. */

@@ -18,6 +18,7 @@ export const instanceStatus = (frame: StatsFrame): Status['instances'][number] =
   epoch: frame.epoch,
   requestsPerSecond: (sum(frame, REQUESTS) * 1000) / frame.spanMs,
   refusedPerSecond: (sum(frame, REFUSALS) * 1000) / frame.spanMs,
+  blockedPerSecond: (sum(frame, ['blocked']) * 1000) / frame.spanMs,
   degraded: sum(frame, DEGRADED),
 })
 

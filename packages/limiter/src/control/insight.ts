@@ -200,6 +200,7 @@ export async function explain(
     identity: {
       ...(identity.address !== undefined && { address: identity.address }),
       hops: [...identity.hops],
+      ...(identity.header !== undefined && { header: identity.header }),
       probablyProxy: identity.probablyProxy,
     },
     ...(policy && { policy: policy.id }),

@@ -52,6 +52,7 @@ describe('behind trusted proxies', () => {
       client: '198.51.100.7',
       address: '198.51.100.7',
       hops: ['::1', '10.0.0.9', '198.51.100.7'],
+      header: 'x-forwarded-for',
       probablyProxy: false,
     })
   })

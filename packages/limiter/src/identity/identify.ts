@@ -11,6 +11,8 @@ export interface Identity {
   readonly address: string | undefined
   /** Where the address comes from, for `explain`: the peer, then each trusted hop, from the right. */
   readonly hops: readonly string[]
+  /** The header that named those behind the peer, lower case; absent when none was believed. */
+  readonly header?: string
   /** The address is probably a proxy's, shared by many (the operator's own, misconfigured): limit it, never block it. */
   readonly probablyProxy: boolean
 }
@@ -124,7 +126,8 @@ export function createIdentifier({
     const hops = walk(address, forwarded ?? '')
     const last = hops.at(-1) as string
     const probablyProxy = header ? hops.length === 1 : trusts(last, hops.length - 1)
-    return { client: clientOf(last, ipv6Prefix), address: last, hops, probablyProxy }
+    const who = { client: clientOf(last, ipv6Prefix), address: last, hops, probablyProxy }
+    return hops.length === 1 ? who : { ...who, header: header ?? 'x-forwarded-for' }
   }
 }
 

@@ -37,7 +37,7 @@ function stepsOf({
           ? `, through ${identity.hops
               .slice(0, -1)
               .map(hop => disarm(hop, 60))
-              .join(', ')}`
+              .join(', ')}${identity.header ? ` (${identity.header})` : ''}`
           : ''
       }`,
     ],

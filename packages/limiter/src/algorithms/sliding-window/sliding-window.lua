@@ -2,6 +2,12 @@
 -- state: key, size, head (time of the oldest entry, or false)
 local M = {}
 
+-- Twice the window from the first entry outlives every entry that comes before the first one goes; then it is renewed,
+-- whether something is taken or not.
+function M.renew(state, l)
+  if state.size > 0 then redis.call('PEXPIRE', state.key, l.ttl) end
+end
+
 function M.load(key, now, l)
   local head = tonumber(redis.call('LINDEX', key, 0) or nil)
   if not head then return { key = key, size = 0 } end
@@ -15,7 +21,7 @@ function M.load(key, now, l)
   if head < now - l.window then
     state.size = size - log().expire(key, now - l.window, size)
     state.head = state.size > 0 and tonumber(redis.call('LINDEX', key, 0)) or nil
-    state.renew = true
+    M.renew(state, l)
   end
   return state
 end
@@ -26,15 +32,18 @@ end
 
 function M.take(state, now, l, cost, nowText)
   for _ = 1, cost do redis.call('RPUSH', state.key, nowText) end
-  -- Twice the window from the first entry, renewed when one expires, outlives every later entry.
-  if (state.size == 0 or state.renew) and cost > 0 then redis.call('PEXPIRE', state.key, l.ttl) end
+  local first = state.size == 0
   state.size = state.size + cost
+  if first then M.renew(state, l) end
   state.head = state.head or now
 end
 
 function M.refund(key, now, l, cost, takenAt)
-  M.load(key, now, l) -- drops what has expired: that came back by itself
-  return redis.call('LREM', key, -cost, string.format('%.0f', takenAt))
+  local state = M.load(key, now, l) -- drops what has expired: that came back by itself
+  local gone = redis.call('LREM', key, -cost, string.format('%.0f', takenAt))
+  state.size = state.size - gone
+  M.renew(state, l) -- it may have been the first
+  return gone
 end
 
 function M.wait(state, now, l, cost)

@@ -1,9 +1,6 @@
 import { createHash } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import type { AlgorithmId } from '../../contracts/index.ts'
-
-/** Lua stays Lua: read from beside its TypeScript, in `src` from both `src` and `dist`. */
-const read = (path: string) => readFileSync(new URL(`../../../src/${path}`, import.meta.url), 'utf8')
+import { readLua as read } from './lua.ts'
 
 export interface Script {
   readonly text: string
