@@ -15,6 +15,7 @@ import { freePort, ROOT, type Running, run, temporaryFolder } from './testing.ts
  * - `npm ci` is left out (it has been run, or this test could not). `npm start` runs until the next one, or the end; one
  *   with a PORT of its own runs beside the others. `docker compose up -d` is a redis-server of this test's own.
  * - The ports become free ones, and the home folder a fresh one; nothing else is changed.
+ * - In ```console, what stands behind `$` is typed, and what follows must be the answer, but for its numbers.
  * - In ```text, `…` stands for anything on its line, and for any number of lines where it is alone on one. Runs of blanks
  *   are alike, since `uniq -c` indents differently from system to system.
  */
@@ -57,6 +58,14 @@ const blanks = (text: string) =>
   text
     .replace(/[ \t\r]+/g, ' ')
     .replace(/^ | $/gm, '')
+    .trimEnd()
+
+/** What differs from run to run in a console: times, rates, the length of bars. */
+const vague = (text: string) =>
+  text
+    .replace(/\d+(h|m|s)( \d+(m|s))?/g, 'SPAN')
+    .replace(/\d+([.:]\d+)*/g, '#')
+    .replace(/█+/g, '█')
     .trimEnd()
 
 function patternOf(expected: string): RegExp {
@@ -108,6 +117,26 @@ describe('the README', () => {
     }
     expect(compared).toBe(blocks.filter(({ language }) => language === 'text').length)
     expect(compared).toBeGreaterThan(5)
+  })
+
+  it('types what the command line answers', { timeout: 120_000 }, async () => {
+    const home = temporaryFolder()
+    const [port, admin] = [String(await freePort()), String(await freePort())]
+    const server = run('bash', ['-c', 'npm start'], { PORT: port, ADMIN_PORT: admin, HOME: home })
+    processes.push(server)
+    await server.printed('try next')
+    const folder = temporaryFolder()
+    symlinkSync(join(ROOT, 'packages/cli/bin/bouncer.js'), join(folder, 'bouncer'))
+    const env = { PATH: `${folder}:${process.env.PATH}`, HOME: home, BOUNCER_URL: `http://127.0.0.1:${admin}` }
+    const steps = blocks
+      .filter(({ language }) => language === 'console')
+      .flatMap(({ text }) => text.split(/^\$ /m).slice(1))
+    expect(steps.length).toBeGreaterThan(6)
+    for (const step of steps) {
+      const [line = '', ...rest] = step.split('\n')
+      const { stdout } = await promisify(execFile)('bash', ['-c', line], { env })
+      expect(`${blanks(vague(stdout))}\n`, line).toMatch(patternOf(vague(rest.join('\n'))))
+    }
   })
 
   it('has a twelve-line example that limits', async () => {

@@ -45,7 +45,7 @@ describe('policy, by flags', () => {
     ])
     expect(saved).toMatch(
       new RegExp(
-        `^saved auth v${version + 1} · in force on 1 of 1 instances after \\d\\.\\ds · undo: bouncer policy rollback auth ${version}$`,
+        `^saved auth v${version + 1} · in force on 1 of 1 instance after \\d\\.\\ds · undo: bouncer policy rollback auth ${version}$`,
       ),
     )
     expect((await policy('set auth --limit 20/1m')).stdout).toBe(

@@ -72,7 +72,7 @@ export async function proof(control: ControlPlane, startedAt: number) {
 export const proofText = ({ seenBy: { seen, of }, afterMs }: Awaited<ReturnType<typeof proof>>): string =>
   of === 0
     ? 'no instance is alive to see it; the next one that starts will'
-    : `in force on ${seen} of ${of} instances after ${(afterMs / 1000).toFixed(1)}s`
+    : `in force on ${seen} of ${of === 1 ? '1 instance' : `${of} instances`} after ${(afterMs / 1000).toFixed(1)}s`
 
 /** How it would go on: until when it holds, and how it is undone. */
 export function nextSteps({ record, before }: Saved, now: number): string[] {
