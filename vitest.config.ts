@@ -6,6 +6,8 @@ export default defineConfig({
   ssr: { resolve: { conditions: ['@api-bouncer/source'], externalConditions: ['@api-bouncer/source'] } },
   test: {
     include: ['packages/*/src/**/*.test.ts', 'packages/*/src/**/*.test.tsx', 'bench/src/**/*.test.ts'],
+    // The command line is tested as it is started: from its bundle, made anew when it is older than its sources.
+    globalSetup: 'scripts/test-bundle.ts',
     testTimeout: 30_000,
     hookTimeout: 60_000,
     maxWorkers: 2,

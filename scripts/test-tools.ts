@@ -11,6 +11,8 @@ const TOOLS = [
   { names: ['redis-sentinel'], debian: 'redis-sentinel', why: 'the Sentinel tests' },
   { names: ['chromium', 'chromium-browser', 'google-chrome'], debian: 'chromium', why: 'the tests of the dashboard' },
   { names: ['tmux'], debian: 'tmux', why: "the tests of the command line's screens" },
+  { names: ['zsh'], debian: 'zsh', why: 'the tests of its completion' },
+  { names: ['fish'], debian: 'fish', why: 'the tests of its completion' },
 ]
 
 function find(names: readonly string[]): string | undefined {

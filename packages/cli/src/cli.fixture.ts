@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url'
 import { run } from './run.ts'
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url))
+const BIN = 'packages/cli/bin/bouncer.js'
 const FROM_SOURCE = ['--import', 'tsx', '--conditions=@api-bouncer/source']
 
 export interface Ended {
@@ -19,7 +20,7 @@ export interface Ended {
 
 /** Runs the real command line as a process, with nothing of this one's settings but what is given. */
 export function bouncer(args: readonly string[], env: NodeJS.ProcessEnv = {}, stdin = ''): Promise<Ended> {
-  const child = spawn(process.execPath, [...FROM_SOURCE, 'packages/cli/src/main.ts', ...args], {
+  const child = spawn(process.execPath, [BIN, ...args], {
     cwd: ROOT,
     env: { PATH: process.env.PATH, HOME: '/nonexistent', TZ: 'UTC', USER: 'ann', ...env },
   })
@@ -54,7 +55,7 @@ export async function runHere(argv: readonly string[], env: NodeJS.ProcessEnv = 
 /** The command line as a shell would be given it, for pipes. */
 export const inShell = (script: string, env: NodeJS.ProcessEnv): Promise<Ended> =>
   ended(
-    spawn('bash', ['-c', script.replaceAll('bouncer ', `"$NODE" ${FROM_SOURCE.join(' ')} packages/cli/src/main.ts `)], {
+    spawn('bash', ['-c', script.replaceAll('bouncer ', `"$NODE" ${BIN} `)], {
       cwd: ROOT,
       env: { PATH: process.env.PATH, HOME: '/nonexistent', TZ: 'UTC', USER: 'ann', NODE: process.execPath, ...env },
     }),

@@ -68,10 +68,15 @@ export class Bouncer implements Decider {
       identify: peer => this.identify(peer),
       proxySeen: () => ({ requests: sumOf(this.totals().latency), untrusted: this.untrustedProxy }),
     })
-    ledger.subscribe(state => this.adopt(state))
+    let known = false
+    ledger.subscribe(state => {
+      this.adopt(state)
+      // The fleet hears of this instance as soon as it decides by what the fleet has.
+      if (!known) this.tick()
+      known = true
+    })
     this.ticker = setInterval(() => this.tick(), 1000)
     this.ticker.unref()
-    // An instance of its own is known to be alive from the start; in a fleet the first heartbeat says so.
     if (!this.options.redis) this.tick()
   }
 

@@ -1,9 +1,9 @@
-import { execFileSync, spawnSync } from 'node:child_process'
+import { execFileSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { COMMANDS } from '../catalog.ts'
-import { BOUNCER, endAll, type RealServer, realServer, run, script } from './real.fixture.ts'
+import { BOUNCER, endAll, type RealServer, realServer, run, script, Terminal } from './real.fixture.ts'
 
 let server: RealServer
 /** A folder with an executable called `bouncer`. */
@@ -18,8 +18,6 @@ beforeAll(async () => {
   execFileSync('mv', [file, join(folder, 'bouncer')])
 })
 afterAll(endAll)
-
-const has = (shell: string) => spawnSync(shell, ['-c', 'exit 0']).status === 0
 
 const CASES: readonly (readonly [readonly string[], readonly string[]])[] = [
   [['poli'], ['policy']],
@@ -68,15 +66,36 @@ describe('completion', () => {
     expect(await run(words, { BOUNCER_URL: 'http://127.0.0.1:1' })).toEqual({ code: 0, stdout: '', stderr: '' })
   })
 
-  it.runIf(has('zsh'))('in zsh, is a script that zsh reads', async () => {
+  it('in zsh, a Tab completes commands, policies, options and clients', async () => {
     const { stdout } = await run(['completion', 'zsh'])
-    execFileSync('zsh', ['-n', '-c', stdout])
+    const file = join(folder, 'completion.zsh')
+    writeFileSync(file, `autoload -U compinit && compinit -D\nPS1='ready> '\n${stdout}`)
+    const terminal = Terminal.running('zsh -f -i', env())
+    terminal.keys(`source ${file}`, 'Enter')
+    for (const [typed, completed] of [
+      ['poli', 'policy'],
+      ['policy ro', 'policy rollback'],
+      ['policy get a', 'policy get auth'],
+      ['policy set auth --mo', 'policy set auth --mode'],
+      ['policy set auth --mode s', 'policy set auth --mode shadow'],
+      ['unblock 198', 'unblock 198.51.100.7'],
+      ['unblock 2001', 'unblock 2001:db8:1:2::/64'],
+    ] as const) {
+      await terminal.shows(/ready> *$/)
+      terminal.keys(`bouncer ${typed}`, 'Tab')
+      // What zsh would quote at the end of a word it may.
+      await terminal.shows(new RegExp(`ready> bouncer ${completed.replace(/[:.]/g, '\\\\?\\$&')}`))
+      terminal.keys('C-u')
+    }
   })
 
-  it.runIf(has('fish'))('in fish, completes', async () => {
+  it.each(CASES)('in fish, %j becomes %j', async (words, expected) => {
     const { stdout } = await run(['completion', 'fish'])
-    const text = `${stdout}\ncomplete -C 'bouncer policy get a'`
-    expect(execFileSync('fish', ['-c', text], { env: env(), encoding: 'utf8' })).toMatch(/^auth/m)
+    const text = `${stdout}\ncomplete -C 'bouncer ${words.join(' ')}'`
+    const offered = execFileSync('fish', ['--no-config', '-c', text], { env: env(), encoding: 'utf8' })
+    const first = (line: string) => line.split('\t')[0] as string
+    // fish offers what contains the word too; and files, where nothing is known.
+    expect(offered.split('\n').filter(Boolean).map(first)).toEqual(expect.arrayContaining([...expected]))
   })
 
   it('wants a shell that it knows', async () => {

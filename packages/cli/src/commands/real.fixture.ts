@@ -10,9 +10,9 @@ import { fileURLToPath } from 'node:url'
 
 const ROOT = fileURLToPath(new URL('../../../..', import.meta.url))
 const FROM_SOURCE = ['--import', new URL(import.meta.resolve('tsx')).href, '--conditions=@api-bouncer/source'] as const
-const MAIN = join(ROOT, 'packages/cli/src/main.ts')
+const BIN = join(ROOT, 'packages/cli/bin/bouncer.js')
 /** The command as a shell types it. */
-export const BOUNCER = [process.execPath, ...FROM_SOURCE, MAIN].join(' ')
+export const BOUNCER = [process.execPath, BIN].join(' ')
 const TOKEN = 'a-token-for-the-tests'
 
 const children = new Set<ChildProcessWithoutNullStreams>()
@@ -30,9 +30,9 @@ export async function endAll(): Promise<void> {
   )
 }
 
-function node(file: string, args: readonly string[], env: NodeJS.ProcessEnv): ChildProcessWithoutNullStreams {
+function node(args: readonly string[], env: NodeJS.ProcessEnv): ChildProcessWithoutNullStreams {
   const base = { PATH: process.env.PATH, HOME: process.env.HOME, XDG_STATE_HOME: tmpdir(), USER: 'tester' }
-  const child = spawn(process.execPath, [...FROM_SOURCE, file, ...args], { cwd: tmpdir(), env: { ...base, ...env } })
+  const child = spawn(process.execPath, args, { cwd: tmpdir(), env: { ...base, ...env } })
   children.add(child)
   child.once('exit', () => children.delete(child))
   return child
@@ -90,7 +90,7 @@ export async function realServer(env: NodeJS.ProcessEnv = {}): Promise<RealServe
     async start() {
       const main = join(ROOT, 'packages/server/src/main.ts')
       const ports = { PORT: String(port), ADMIN_PORT: String(adminPort), HOST: '127.0.0.1', ADMIN_TOKEN: TOKEN }
-      child = node(main, [], { ...ports, ...env })
+      child = node([...FROM_SOURCE, main], { ...ports, ...env })
       await printed(child, '"msg":"serving"')
     },
   }
@@ -120,7 +120,7 @@ export interface Ran {
 
 /** A command that runs; `done` when it has ended. */
 export function bouncer(args: readonly string[], env: NodeJS.ProcessEnv = {}, input = '') {
-  const child = node(MAIN, args, env)
+  const child = node([BIN, ...args], env)
   const seen = { stdout: '', stderr: '' }
   for (const name of ['stdout', 'stderr'] as const) {
     child[name].setEncoding('utf8').on('data', data => {
@@ -163,10 +163,13 @@ export class Terminal {
   private constructor() {}
 
   /** Runs a command line of bouncer, says how it ended, and stays. */
-  static open(args: string, env: NodeJS.ProcessEnv, columns = 80, rows = 24): Terminal {
+  static open(args: string, env: NodeJS.ProcessEnv, columns?: number, rows?: number): Terminal {
+    return Terminal.running(`${BOUNCER} ${args}; echo "ended with $?"; sleep 100`, env, columns, rows)
+  }
+
+  static running(command: string, env: NodeJS.ProcessEnv, columns = 80, rows = 24): Terminal {
     const terminal = new Terminal()
     const all = { USER: 'tester', ...env }
-    const command = `${BOUNCER} ${args}; echo "ended with $?"; sleep 100`
     terminal.tmux(
       '-f',
       '/dev/null',

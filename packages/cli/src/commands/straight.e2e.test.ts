@@ -4,15 +4,19 @@ import { endAll, freePort, run } from './real.fixture.ts'
 
 const redises: RedisServer[] = []
 let cluster: Awaited<ReturnType<typeof startCluster>>
+let sentinel: RedisServer
 let nobody: string
 
 beforeAll(async () => {
-  redises.push(await RedisServer.start(), await RedisServer.start())
+  redises.push(await RedisServer.start(), await RedisServer.start(), await RedisServer.start())
+  const [, , master] = redises as [RedisServer, RedisServer, RedisServer]
+  sentinel = await RedisServer.sentinel(`sentinel monitor mymaster 127.0.0.1 ${master.port} 1`)
   cluster = await startCluster(3)
   nobody = `http://127.0.0.1:${await freePort()}`
 })
 afterAll(async () => {
   await endAll()
+  await sentinel.stop()
   await Promise.all(redises.map(redis => redis.stop()))
   await cluster.stop()
 })
@@ -23,6 +27,10 @@ const url = (i: number) => (redises[i] as RedisServer).url
 const places: [string, () => { words?: string[]; env?: NodeJS.ProcessEnv }][] = [
   ['--redis', () => ({ words: ['--redis', url(0)] })],
   ['REDIS_URL, when the server does not answer', () => ({ env: { REDIS_URL: url(1) } })],
+  [
+    'REDIS_SENTINELS',
+    () => ({ env: { REDIS_SENTINELS: `127.0.0.1:${sentinel.port}`, REDIS_SENTINEL_NAME: 'mymaster' } }),
+  ],
   ['REDIS_CLUSTER_NODES', () => ({ env: { REDIS_CLUSTER_NODES: cluster.endpoints.join(',') } })],
 ]
 

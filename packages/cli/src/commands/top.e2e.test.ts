@@ -74,6 +74,7 @@ s sort · / filter · p pause · u unblock · enter inspect · q quit`.trim(),
     const terminal = Terminal.open('top', server.env, 200, 50)
     await terminal.shows('192.0.2.4')
     terminal.keys('s')
+    await terminal.shows('\n0.0 req/s')
     const wide = await terminal.shows('USED▾')
     expect(wide).toContain(
       '192.0.2.2                                     0.0  ████████████████████ 100/100    default     limited',
