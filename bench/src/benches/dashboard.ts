@@ -1,12 +1,8 @@
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
-import { createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { chromium, type Page } from 'playwright-core'
 import { io } from 'socket.io-client'
+import { startControlPlane, TOKEN } from '../control-plane.ts'
 import {
   type Bench,
   type Context,
@@ -21,7 +17,6 @@ import {
 import { BenchRedis } from '../redis.ts'
 import type { Args, Calls } from '../workers/fleet.ts'
 
-const TOKEN = 'a-token-for-the-bench-only'
 const CHROMIUM = [
   '--no-sandbox',
   '--disable-gpu',
@@ -32,40 +27,6 @@ const CHROMIUM = [
 const FLEET = { instances: 20, decisions: 20_000, violations: 5000 }
 const BLOCKS = 10_000
 const WATCHERS = 50
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as { port: number }
-  server.close()
-  return port
-}
-
-/** The control plane as `npm start` runs it, alone on the fleet's Redis. */
-async function startControlPlane(redis: { host: string; port: number }): Promise<{ url: string; child: ChildProcess }> {
-  const port = await freePort()
-  const main = fileURLToPath(new URL('../../../packages/server/src/main.ts', import.meta.url))
-  const tsx = createRequire(import.meta.url).resolve('tsx')
-  const child = spawn(process.execPath, ['--import', tsx, '--conditions=@api-bouncer/source', main], {
-    env: {
-      ...process.env,
-      DATA_PLANE: 'off',
-      ADMIN_PORT: String(port),
-      ADMIN_TOKEN: TOKEN,
-      REDIS_HOST: redis.host,
-      REDIS_PORT: String(redis.port),
-    },
-    stdio: 'ignore',
-  })
-  const url = `http://127.0.0.1:${port}`
-  const isUp = () =>
-    fetch(`${url}/admin/status`).then(
-      () => true,
-      () => false,
-    )
-  while (!(await isUp())) await sleep(50)
-  return { url, child }
-}
 
 /** CPU of a process in ms: user and system, from the kernel's count in hundredths of a second. */
 function cpuMs(pid: number): number {
@@ -246,9 +207,7 @@ async function run({ quick, log }: Context): Promise<Section> {
     goals.push(goalOf(`The longest frame while ${whole(BLOCKS)} blocks scroll`, 'at most', 50, longest, ' ms'))
   } finally {
     await browser.close()
-    const gone = once(control.child, 'exit')
-    control.child.kill()
-    await gone
+    await control.stop()
     await redis.stop()
   }
   return {

@@ -1,4 +1,5 @@
 import type { Bench } from '../harness.ts'
+import { cli } from './cli.ts'
 import { dashboard } from './dashboard.ts'
 import { embedded } from './embedded.ts'
 import { httpEmbedded } from './http-embedded.ts'
@@ -15,5 +16,6 @@ export const benches: readonly Bench[] = [
   redis,
   httpRedis,
   memoryRedis,
+  cli,
   dashboard,
 ]

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import parseUrl from 'parseurl'
-import { z } from 'zod'
+import * as z from 'zod'
 import { type Decision, isAllowed, strict } from './contracts/index.ts'
 import { parseWith } from './control/parse.ts'
 import { HEADER_NAMES, HEADER_STYLES, type HeaderStyle, type HeaderTarget, problemOf } from './headers.ts'

@@ -1,6 +1,6 @@
 import { type Bouncer, BouncerError, describeIssues, type Logger, strict } from '@api-bouncer/limiter'
 import express, { type Express } from 'express'
-import { z } from 'zod'
+import * as z from 'zod'
 import { DemoUsers } from './demo-users.ts'
 import { HttpError, jsonBody, problems, sendJson } from './problem.ts'
 

@@ -10,7 +10,7 @@ import {
   settingsSchema,
 } from '@api-bouncer/limiter'
 import { stateDirOf } from '@api-bouncer/limiter/token-file'
-import { z } from 'zod'
+import * as z from 'zod'
 import { isLoopback } from './net.ts'
 import { REDIS_EXAMPLES, redisOf, redisVariables } from './redis-settings.ts'
 import { ConfigError, integer, oneOf, setting } from './setting.ts'

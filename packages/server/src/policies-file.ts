@@ -9,7 +9,7 @@ import {
   strict,
 } from '@api-bouncer/limiter'
 import { type Document, isMap, isNode, isScalar, LineCounter, type Node, parseDocument, visit } from 'yaml'
-import { z } from 'zod'
+import * as z from 'zod'
 import { ConfigError } from './setting.ts'
 
 const schema = strict({

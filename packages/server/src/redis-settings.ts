@@ -1,5 +1,5 @@
 import type { BouncerOptions } from '@api-bouncer/limiter'
-import { z } from 'zod'
+import * as z from 'zod'
 import { ConfigError, oneOf, secretive } from './setting.ts'
 
 /** `host`, `host:port`, `[v6]:port`, several behind commas. */

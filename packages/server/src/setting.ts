@@ -1,5 +1,5 @@
 import { BouncerError, guess } from '@api-bouncer/limiter'
-import { z } from 'zod'
+import * as z from 'zod'
 
 /** A setting or file that stops the start. The message is one line: what is wrong, where, and how to mend it. */
 export class ConfigError extends Error {

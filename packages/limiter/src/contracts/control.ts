@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { type Block, blockSchema } from './decision.ts'
 import { eventSchema } from './events.ts'
 import { durationBetween, policySchema, type Settings, settingsSchema } from './policy.ts'

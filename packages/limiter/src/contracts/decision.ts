@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 
 /**
  * `allowed` · `limited` (over a limit) · `blocked` (in penalty or denylisted) · `exempt` (allowlisted, skipped or no policy

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { clientSummarySchema, statusSchema } from './control.ts'
 import { eventSchema, outcomeCounts } from './events.ts'
 

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { outcomeCounts } from './events.ts'
 import { strict } from './strict.ts'
 

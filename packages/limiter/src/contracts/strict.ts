@@ -1,5 +1,5 @@
 import { distance } from 'fastest-levenshtein'
-import { z } from 'zod'
+import * as z from 'zod'
 
 /** The candidate that was probably meant, if one is near. */
 export function guess(word: string, candidates: readonly string[]): string | undefined {

@@ -1,5 +1,5 @@
 import { version } from '@api-bouncer/limiter'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Route } from './routes.ts'
 
 type Json = Record<string, unknown>

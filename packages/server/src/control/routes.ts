@@ -33,7 +33,7 @@ import {
   unblockOptions,
   unblockResult,
 } from '@api-bouncer/limiter'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Measured } from '../metrics.ts'
 import { openApi } from './openapi.ts'
 import type { Sessions } from './session.ts'

@@ -9,7 +9,7 @@ import {
 } from '@api-bouncer/limiter'
 import { stringifySetCookie } from 'cookie'
 import express, { type Request, type Response, type Router } from 'express'
-import { z } from 'zod'
+import * as z from 'zod'
 import { HttpError, jsonBody, sendJson } from '../problem.ts'
 import { type Caller, cookieName, isHttps, NAMES, roleOf, type Tokens } from './access.ts'
 import { actorOf } from './actor.ts'

@@ -1,5 +1,5 @@
 import type { ConnectionOptions } from 'node:tls'
-import { z } from 'zod'
+import * as z from 'zod'
 import { durationBetween, parseDuration, strict } from '../../contracts/index.ts'
 import { BouncerError } from '../../errors.ts'
 
