@@ -378,7 +378,12 @@ async function run({ quick, seed, log }: Context): Promise<Section> {
         invariants.broken.length === 0 ? 'always' : invariants.broken.join('; '),
         invariants.broken.length === 0,
       ),
-      goal('refusals that neither an event nor a gap mark tells of', '0', whole(lost), lost <= 0 || totals.gaps > 0),
+      goal(
+        'refusals that neither an event nor a gap mark tells of',
+        '0',
+        whole(Math.max(0, lost)),
+        lost <= 0 || totals.gaps > 0,
+      ),
       goal('unhandled rejections', '0', unhandled.length === 0 ? '0' : unhandled.join('; '), unhandled.length === 0),
       goal(
         'the heap, each time after a forced collection, above what it was at first',

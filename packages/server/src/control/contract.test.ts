@@ -114,7 +114,7 @@ describe.each(Object.entries(ways))('the control plane %s', (_, open) => {
     const { identity, client } = await control.explain({ peer: '127.0.0.1', headers: { 'X-Forwarded-For': '9.8.7.6' } })
     expect({ client, identity }).toEqual({
       client: '9.8.7.6',
-      identity: { address: '9.8.7.6', hops: ['127.0.0.1', '9.8.7.6'], probablyProxy: false },
+      identity: { address: '9.8.7.6', hops: ['127.0.0.1', '9.8.7.6'], header: 'x-forwarded-for', probablyProxy: false },
     })
   })
 
