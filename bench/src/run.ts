@@ -49,7 +49,7 @@ function parse(argv: readonly string[], usage: string, { promises }: Report, ben
 }
 
 /** The workers run what users run: compiled packages. A type error elsewhere in the tree does not keep them from it. */
-function build(): void {
+export function build(): void {
   const typescript = createRequire(import.meta.url).resolve('typescript/package.json')
   const { status } = spawnSync(process.execPath, [join(dirname(typescript), 'bin/tsc'), '-b', 'bench'], {
     cwd: fileURLToPath(new URL('../..', import.meta.url)),

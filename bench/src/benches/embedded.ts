@@ -69,7 +69,7 @@ const scenes: readonly Scene[] = [
   },
 ]
 
-async function measure(args: Args, seconds: number): Promise<Measured> {
+export async function measure(args: Args, seconds: number): Promise<Measured> {
   return inWorker<Calls, Measured>('embedded', args, async worker => {
     const warm = 60_000
     // Everything is compiled and every client known before it counts.

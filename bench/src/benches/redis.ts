@@ -44,7 +44,7 @@ interface Rounds {
 }
 
 /** All contenders on one Redis in turn, round after round. */
-async function play<Name extends Contender>(
+export async function play<Name extends Contender>(
   redis: BenchRedis,
   contenders: readonly Name[],
   scenes: readonly Scene[],
@@ -87,7 +87,7 @@ async function play<Name extends Contender>(
 }
 
 /** A table, and who of the peers was fastest. */
-function tell<Name extends Contender>(
+export function tell<Name extends Contender>(
   title: string,
   measured: Record<Name, Measured[]>,
   peers: readonly NoInfer<Name>[],
