@@ -2,6 +2,7 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { availableParallelism } from 'node:os'
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import type { Chart } from './plot.ts'
 
 /** What a bench is given. */
 export interface Context {
@@ -32,6 +33,8 @@ export interface Goal {
 
 /** What a bench found: its part of the report. */
 export interface Section {
+  /** Drawn above the tables. */
+  readonly charts?: readonly Chart[]
   readonly tables: readonly Table[]
   readonly goals: readonly Goal[]
   /** How it was measured, and what the figures do not say. */

@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
 import type { Goal, Section, Table } from './harness.ts'
+import { plot } from './plot.ts'
 
 /** A section as it is kept, so that running one bench leaves the others' as they were. */
 export interface Kept extends Section {
@@ -63,14 +64,18 @@ function folded(report: Report, goals: readonly Goal[]): string {
   return `<details${open}><summary>${kept} of ${goals.length} promises kept</summary>\n\n${goalsOf(report, goals)}\n\n</details>`
 }
 
+/** From docs/. */
+const plotOf = (name: string, i: number) => `plots/${name}-${i + 1}.svg`
+
 /** One section in Markdown. */
 export function sectionOf(
   report: Report,
-  { title, tables, goals, notes, date, machine, versions, seed, tookSeconds, name }: Kept,
+  { title, charts = [], tables, goals, notes, date, machine, versions, seed, tookSeconds, name }: Kept,
 ): string {
   return [
     `## ${title}`,
     `\`npm run ${report.command} -- ${name}\`, ${date}, ${tookSeconds} s, seed ${seed}. ${machine}; ${versions}.`,
+    ...charts.map((chart, i) => `![${chart.title}](${plotOf(name, i)})`),
     ...tables.map(table => `### ${table.title}\n\n${tableOf(table)}`),
     ...(goals.length === 0 ? [] : [report.promises ? folded(report, goals) : `### Goals\n\n${goalsOf(report, goals)}`]),
     notes.map(note => `- ${note}`).join('\n'),
@@ -87,6 +92,12 @@ export function write(report: Report, names: readonly string[]): void {
   const met = goals.filter(goal => goal.met).length
   const unsure = goals.filter(goal => goal.unsure).length
   const noise = unsure > 0 ? `; within the noise, where another run may say otherwise: ${unsure}` : ''
+  mkdirSync(new URL('../../docs/plots/', import.meta.url), { recursive: true })
+  for (const { name, charts = [] } of kept) {
+    for (const [i, chart] of charts.entries()) {
+      writeFileSync(new URL(`../../docs/${plotOf(name, i)}`, import.meta.url), plot(chart))
+    }
+  }
   const text = [
     `# ${title}`,
     `<!-- Made by \`npm run ${command}\`; do not edit. -->`,

@@ -15,6 +15,7 @@ import {
   thousands,
   whole,
 } from '../harness.ts'
+import type { Chart } from '../plot.ts'
 import type { Args, Calls, Contender } from '../workers/embedded.ts'
 
 interface Measured {
@@ -81,7 +82,10 @@ export async function measure(args: Args, seconds: number): Promise<Measured> {
   })
 }
 
-async function play(scene: Scene, { quick, seed, log }: Context): Promise<{ table: Table; goals: Goal[] }> {
+async function play(
+  scene: Scene,
+  { quick, seed, log }: Context,
+): Promise<{ table: Table; chart: Chart; goals: Goal[] }> {
   const { title, contenders, peers, clients, limit, held } = scene
   const measured = await interleave(contenders, quick ? 3 : 5, contender =>
     measure({ contender, clients, limit, replace: limit > 1, seed }, quick ? 0.2 : 0.5),
@@ -106,13 +110,19 @@ async function play(scene: Scene, { quick, seed, log }: Context): Promise<{ tabl
     ),
   )
   log(`  ${title}: ${rows.map(([name, , , ratio]) => `${name} ${ratio}×`).join('; ')}`)
-  return { table: { title, columns: ['', 'checks/s', 'CPU µs a check', `× ${fastest}`], rows }, goals }
+  const chart: Chart = {
+    title,
+    unit: 'checks a second; more is better',
+    bars: contenders.map(name => ({ name, values: speed(name) })),
+  }
+  return { chart, table: { title, columns: ['', 'checks/s', 'CPU µs a check', `× ${fastest}`], rows }, goals }
 }
 
 async function run(context: Context): Promise<Section> {
   const played = []
   for (const scene of scenes) played.push(await play(scene, context))
   return {
+    charts: played.filter((_, i) => [1, 4].includes(i)).map(({ chart }) => chart),
     tables: played.map(({ table }) => table),
     goals: played.flatMap(({ goals }) => goals),
     notes: [

@@ -13,6 +13,7 @@ import {
   whole,
 } from '../harness.ts'
 import { Load } from '../load.ts'
+import type { Chart } from '../plot.ts'
 import type { BenchRedis } from '../redis.ts'
 import type { Args, Calls, Contender } from '../workers/http-embedded.ts'
 
@@ -91,7 +92,7 @@ export async function compare(
   limited: Limited,
   { quick, log }: Context,
   redis?: BenchRedis,
-): Promise<{ table: Table; ratio: (contender: Contender) => number[] }> {
+): Promise<{ table: Table; chart: Chart; ratio: (contender: Contender) => number[] }> {
   const names = limited.map(([contender]) => contender)
   const slices = new Map<Contender, Slice[]>(names.map(name => [name, []]))
   for (let i = 0; i < (quick ? 2 : 5); i++) {
@@ -112,7 +113,12 @@ export async function compare(
   ])
   log(`  ${title}: ${rows.map(([name, , ratio]) => `${name} ${ratio}×`).join('; ')}`)
   const columns = ['', 'server CPU µs a request', `× ${BARE}`, 'requests/s (for information)']
-  return { table: { title, columns, rows }, ratio }
+  const chart: Chart = {
+    title: title.replace(/ \(.*/, ''),
+    unit: 'server CPU µs a request; less is better',
+    bars: names.map(name => ({ name, values: cpu(name) })),
+  }
+  return { table: { title, columns, rows }, chart, ratio }
 }
 
 async function run(context: Context): Promise<Section> {
@@ -142,6 +148,7 @@ async function run(context: Context): Promise<Section> {
     goalOf('A flood from blocked clients, later goal', 'at most', 1.05, flood.ratio('ours')),
   ]
   return {
+    charts: [allowed.chart, flood.chart],
     tables: [allowed.table, flood.table],
     goals,
     notes: [

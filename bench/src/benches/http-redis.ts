@@ -99,6 +99,7 @@ async function run(context: Context): Promise<Section> {
     )
     const { table, goal } = await flood(redis, context)
     return {
+      charts: [allowed.chart, refused.chart],
       tables: [allowed.table, refused.table, table],
       goals: [
         goalOf('Server CPU a request against bare Express', 'at most', 1.15, allowed.ratio('ours')),

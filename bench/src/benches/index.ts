@@ -2,10 +2,12 @@ import type { Bench } from '../harness.ts'
 import { cli } from './cli.ts'
 import { dashboard } from './dashboard.ts'
 import { embedded } from './embedded.ts'
+import { guard } from './guard.ts'
 import { httpEmbedded } from './http-embedded.ts'
 import { httpRedis } from './http-redis.ts'
 import { memoryEmbedded } from './memory-embedded.ts'
 import { memoryRedis } from './memory-redis.ts'
+import { ops } from './ops.ts'
 import { redis } from './redis.ts'
 
 /** All benches, in the order of the report. */
@@ -17,5 +19,7 @@ export const benches: readonly Bench[] = [
   httpRedis,
   memoryRedis,
   cli,
+  ops,
   dashboard,
+  guard,
 ]

@@ -13,6 +13,7 @@ import {
   thousands,
   Worker,
 } from '../harness.ts'
+import type { Chart } from '../plot.ts'
 import { BenchRedis } from '../redis.ts'
 import type { Args, Calls, Contender } from '../workers/redis.ts'
 
@@ -108,11 +109,17 @@ export function tell<Name extends Contender>(
   ])
   const columns = ['', 'checks/s', '×', 'Node CPU µs', '×', 'Redis CPU µs', '×', 'p50 ms', 'p99 ms']
   const table: Table = { title: `${title} (× ${rival}, the faster peer)`, columns, rows }
-  return { table, rival, against, rows }
+  const chart: Chart = {
+    title,
+    unit: 'checks a second; more is better',
+    bars: (Object.keys(measured) as Name[]).map(name => ({ name, values: of(name, 'perSecond') })),
+  }
+  return { table, rival, against, rows, chart }
 }
 
 async function run({ quick, seed, log }: Context): Promise<Section> {
   const tables: Table[] = []
+  const charts: Chart[] = []
   const goals: Goal[] = []
   const rounds = quick ? { generations: 1, rounds: 2, warm: 2 } : { generations: 2, rounds: 3, warm: 3 }
   const peers = ['rate-limiter-flexible', 'rate-limit-redis'] as const
@@ -128,8 +135,9 @@ async function run({ quick, seed, log }: Context): Promise<Section> {
     const played = await play(redis, contenders, scenes, rounds, seed)
     for (const [i, { inFlight }] of scenes.entries()) {
       const measured = played[i] as (typeof played)[number]
-      const { table, rival, against, rows } = tell(`${inFlight} in flight`, measured, peers)
+      const { table, rival, against, rows, chart } = tell(`${inFlight} in flight`, measured, peers)
       tables.push(table)
+      charts.push(chart)
       log(`  ${inFlight} in flight: ${rows.map(([name, , ratio]) => `${name} ${ratio}×`).join('; ')}`)
       const goal = (what: string, kind: 'at most' | 'at least', bound: number, figure: keyof Measured) =>
         goals.push(goalOf(`${inFlight} in flight: ${what} against ${rival}`, kind, bound, against('ours', figure)))
@@ -148,12 +156,13 @@ async function run({ quick, seed, log }: Context): Promise<Section> {
   try {
     const scene = { inFlight: 64, each: quick ? 20 : EACH }
     const [measured] = await play(cluster, ['ours', 'rate-limiter-flexible'] as const, [scene], rounds, seed)
-    const { table, against, rows } = tell(
+    const { table, against, rows, chart } = tell(
       'Redis Cluster of three masters, 64 in flight',
       measured as NonNullable<typeof measured>,
       ['rate-limiter-flexible'],
     )
     tables.push(table)
+    charts.push(chart)
     log(`  Cluster: ${rows.map(([name, , ratio]) => `${name} ${ratio}×`).join('; ')}`)
     goals.push(
       goalOf(
@@ -168,6 +177,7 @@ async function run({ quick, seed, log }: Context): Promise<Section> {
   }
 
   return {
+    charts,
     tables,
     goals,
     notes: [
