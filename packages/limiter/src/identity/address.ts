@@ -7,6 +7,8 @@ import ipaddr from 'ipaddr.js'
  */
 export function normaliseAddress(text: string | undefined): string | undefined {
   if (text === undefined || text.length > 64) return undefined
+  // As nearly every socket and header spells it.
+  if (isIP(text) === 4) return text
   let bare = text.trim()
   const bracketed = /^\[([^\]]+)\](?::\d{1,5})?$/.exec(bare)
   if (bracketed) bare = bracketed[1] as string

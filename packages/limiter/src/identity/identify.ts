@@ -88,18 +88,22 @@ export function createIdentifier({
   /** By the address as the socket spells it, counted by `knownPrefix` bits. */
   const direct = new Map<string, Identity & { address: string }>()
   let knownPrefix = -1
+  let missed = 0
 
   function fromPeer(spelled: string | undefined, ipv6Prefix: number): (Identity & { address: string }) | undefined {
     if (spelled === undefined) return undefined
     const known = ipv6Prefix === knownPrefix ? direct.get(spelled) : undefined
     if (known) return known
-    // Clearing all of it now and then is cheaper than keeping an order.
-    if (ipv6Prefix !== knownPrefix || direct.size >= 10_000) direct.clear()
+    // Clearing all of it now and then is cheaper than keeping an order. While more come than it holds, few are worth a place.
+    if (ipv6Prefix !== knownPrefix || ++missed >= 100_000) {
+      direct.clear()
+      missed = 0
+    }
     knownPrefix = ipv6Prefix
     const address = normaliseAddress(spelled)
     if (!address) return undefined
     const identity = { client: clientOf(address, ipv6Prefix), address, hops: [address], probablyProxy: false }
-    direct.set(spelled, identity)
+    if (direct.size < 10_000) direct.set(spelled, identity)
     return identity
   }
 
