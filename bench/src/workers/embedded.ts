@@ -75,9 +75,25 @@ const response = {
   },
 }
 
+/** Requests are few at a time and go when they are answered: kept one a client, they would hold what a limiter leaves on them. */
+const UNDER_WAY = 64
+
+/** The next request, from that client. */
+function requestsFrom(ips: readonly string[]): (k: number) => never {
+  const requests = Array.from({ length: UNDER_WAY }, () => {
+    const socket = { remoteAddress: '' }
+    return { request: Object.assign(requestOf(''), { socket }), socket }
+  })
+  let i = 0
+  return k => {
+    const { request, socket } = requests[i++ & (UNDER_WAY - 1)] as (typeof requests)[number]
+    socket.remoteAddress = ips[k] as string
+    return request as never
+  }
+}
+
 async function checkOf(contender: Contender, ips: readonly string[], limit: number): Promise<(k: number) => unknown> {
-  const requests = ips.map(requestOf)
-  const request = (k: number) => requests[k] as never
+  const request = requestsFrom(ips)
   const next = () => {}
   switch (contender) {
     case 'ours':

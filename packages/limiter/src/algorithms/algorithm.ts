@@ -30,8 +30,8 @@ export interface Algorithm<State = unknown> {
   fresh(limit: Limit, now: number): State
   /** Whole units that can be had now, 0 to capacity. Changes nothing that a later call could tell. */
   available(state: State, limit: Limit, now: number): number
-  /** Takes `cost` units, which `available` said are there. */
-  take(state: State, limit: Limit, now: number, cost: number): void
+  /** Takes `cost` units, which `available` said are there; returns what `available` says now. */
+  take(state: State, limit: Limit, now: number, cost: number): number
   /** Gives back what was taken at `takenAt`; returns how many units came back (0 when they have expired). */
   refund(state: State, limit: Limit, now: number, cost: number, takenAt: number): number
   /** Microseconds until `cost` units (at most capacity) can be had; 0 when they can now. */

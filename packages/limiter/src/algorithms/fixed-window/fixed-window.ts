@@ -20,6 +20,7 @@ export const fixedWindow: Algorithm<Window> = {
       state.count = 0
     }
     state.count += cost
+    return fixedWindow.available(state, limit, now)
   },
   refund(state, limit, now, cost, takenAt) {
     if (takenAt < state.start) return 0

@@ -40,6 +40,7 @@ export const gcra: Algorithm<Gcra> = {
   },
   take(state, limit, now, cost) {
     owe(state, now, debt(state, limit, now) + cost * interval(limit))
+    return gcra.available(state, limit, now)
   },
   refund(state, limit, now, cost) {
     const owed = debt(state, limit, now)

@@ -38,6 +38,7 @@ export const slidingWindowCounter: Algorithm<TwoBuckets> = {
   },
   take(state, limit, now, cost) {
     roll(state, limit, now).current += cost
+    return slidingWindowCounter.available(state, limit, now)
   },
   refund(state, limit, now, cost, takenAt) {
     roll(state, limit, now)

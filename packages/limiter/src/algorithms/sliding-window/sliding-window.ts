@@ -49,8 +49,9 @@ export const slidingWindow: Algorithm<Log> = {
     expire(log, now - windowUs)
     return Math.max(0, limit - sizeOf(log))
   },
-  take(log, _limit, now, cost) {
+  take(log, { limit }, now, cost) {
     for (let i = 0; i < cost; i++) log.push(now)
+    return Math.max(0, limit - sizeOf(log))
   },
   refund(log, { windowUs }, now, cost, takenAt) {
     expire(log, now - windowUs)

@@ -21,6 +21,7 @@ export const tokenBucket: Algorithm<Bucket> = {
   take(bucket, limit, now, cost) {
     bucket.tokens = Math.max(0, tokensAt(bucket, limit, now) - cost)
     bucket.lastRefill = now
+    return tokenBucket.available(bucket, limit, now)
   },
   refund(bucket, limit, now, cost) {
     const before = tokensAt(bucket, limit, now)

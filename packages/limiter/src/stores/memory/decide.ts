@@ -22,17 +22,16 @@ export function decide(policy: CompiledPolicy, counters: Counters, now: number, 
   if (limits.length !== 1 || only === undefined) return decideAll(policy, counters, now, cost)
   const known = counters.get(only.counter)
   if (cost > only.maxCost || (known !== undefined && algorithm.available(known, only, now) < cost)) {
-    return [verdictOf(algorithm, known, only, now, cost, false)]
+    return [verdictOf(algorithm, known, only, now, cost)]
   }
   const state = known ?? freshIn(counters, algorithm, only, now)
-  algorithm.take(state, only, now, cost)
-  return [verdictOf(algorithm, state, only, now, cost, true)]
+  return [charge(algorithm, state, only, now, cost)]
 }
 
 /** What `decide` would say about the limits, without charging. */
 export function measure(policy: CompiledPolicy, counters: Counters, now: number, cost: number): LimitVerdict[] {
   const { algorithm, limits } = policy
-  return limits.map(limit => verdictOf(algorithm, counters.get(limit.counter), limit, now, cost, false))
+  return limits.map(limit => verdictOf(algorithm, counters.get(limit.counter), limit, now, cost))
 }
 
 function decideAll(policy: CompiledPolicy, counters: Counters, now: number, cost: number): LimitVerdict[] {
@@ -43,10 +42,7 @@ function decideAll(policy: CompiledPolicy, counters: Counters, now: number, cost
   }
   if (cost > policy.maxCost || !limits.every(has)) return measure(policy, counters, now, cost)
   const states = limits.map(limit => counters.get(limit.counter) ?? freshIn(counters, algorithm, limit, now))
-  limits.forEach((limit, i) => {
-    algorithm.take(states[i], limit, now, cost)
-  })
-  return limits.map((limit, i) => verdictOf(algorithm, states[i], limit, now, cost, true))
+  return limits.map((limit, i) => charge(algorithm, states[i], limit, now, cost))
 }
 
 function freshIn(counters: Counters, algorithm: Algorithm, limit: Limit, now: number): unknown {
@@ -55,19 +51,22 @@ function freshIn(counters: Counters, algorithm: Algorithm, limit: Limit, now: nu
   return state
 }
 
-function verdictOf(
-  algorithm: Algorithm,
-  state: unknown,
-  limit: Limit,
-  now: number,
-  cost: number,
-  charged: boolean,
-): LimitVerdict {
+const resetOf = (algorithm: Algorithm, state: unknown, limit: Limit, now: number, remaining: number) =>
+  remaining >= limit.capacity ? 0 : toMs(algorithm.wait(state, limit, now, remaining + 1))
+
+/** Takes the units; what is left for the next request. */
+function charge(algorithm: Algorithm, state: unknown, limit: Limit, now: number, cost: number): LimitVerdict {
+  const remaining = algorithm.take(state, limit, now, cost)
+  const resetAfterMs = resetOf(algorithm, state, limit, now, remaining)
+  return { limit: limit.capacity, windowMs: limit.windowMs, remaining, resetAfterMs, retryAfterMs: 0 }
+}
+
+function verdictOf(algorithm: Algorithm, state: unknown, limit: Limit, now: number, cost: number): LimitVerdict {
   const { capacity, windowMs } = limit
   const remaining = state === undefined ? capacity : algorithm.available(state, limit, now)
-  const resetAfterMs = remaining >= capacity ? 0 : toMs(algorithm.wait(state, limit, now, remaining + 1))
+  const resetAfterMs = resetOf(algorithm, state, limit, now, remaining)
   if (cost > limit.maxCost) return { limit: capacity, windowMs, remaining, resetAfterMs }
-  if (charged || remaining >= cost) return { limit: capacity, windowMs, remaining, resetAfterMs, retryAfterMs: 0 }
+  if (remaining >= cost) return { limit: capacity, windowMs, remaining, resetAfterMs, retryAfterMs: 0 }
   const retryAfterMs = cost === remaining + 1 ? resetAfterMs : toMs(algorithm.wait(state, limit, now, cost))
   return { limit: capacity, windowMs, remaining, resetAfterMs, retryAfterMs }
 }

@@ -123,13 +123,14 @@ export class MemoryStore implements Store {
       if (block) return { outcome: 'blocked', at, limits: [], block }
     }
     const limits = decide(policy, client, now, cost)
-    const idleAt = this.second(now) + policy.forgetAfterS + 1
+    const second = this.second(now)
+    const idleAt = second + policy.forgetAfterS + 1
     if (client.idleAt < idleAt) client.idleAt = idleAt
     if (fits(limits)) {
-      this.touch(client, isNear(limits) ? HOT : COLD, now)
+      this.touch(client, isNear(limits) ? HOT : COLD, second)
       return { outcome: 'allowed', at, limits, takenAt: now }
     }
-    this.touch(client, HOT, now)
+    this.touch(client, HOT, second)
     if (policy.shadow) return { outcome: 'limited', at, limits }
     const refused = policy.limits.find((_, i) => limits[i]?.retryAfterMs !== 0) as Limit
     this.remember(client, { at, policy: policy.id, route, limit: describeLimit(refused) })
@@ -313,11 +314,11 @@ export class MemoryStore implements Store {
   }
 
   /** Moves a client up at once, and to the end of its tier's order; it comes down when it is found idle or unblocked. */
-  private touch(client: Client, tier: Tier, now: number): void {
-    if (tier <= client.tier && client.placedAt === this.second(now)) return
+  private touch(client: Client, tier: Tier, second: number): void {
+    if (tier <= client.tier && client.placedAt === second) return
     const { misdeeds } = client
     const held = client.block ? BLOCKED : misdeeds?.violations.size || misdeeds?.graceUntil ? HOT : tier
-    client.placedAt = this.second(now)
+    client.placedAt = second
     this.tiers.place(client, held)
   }
 
