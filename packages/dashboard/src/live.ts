@@ -72,13 +72,29 @@ const STALE: Readonly<Partial<Record<BouncerEvent['type'], readonly (readonly st
   'settings-changed': [keys.state],
 }
 
+const REFRESH_MS = 1000
+const stale = new Set<readonly string[]>()
+let refreshing = false
+
 function hear({ events, dropped }: LiveEvents): void {
   const newest = [...events].reverse()
   const sum = { ...behind.dropped }
   for (const [type, n] of Object.entries(dropped)) sum[type] = (sum[type] ?? 0) + n
   change({ events: [...newest, ...behind.events].slice(0, KEPT_EVENTS), dropped: sum })
-  const stale = new Set(events.flatMap(({ type }) => STALE[type] ?? []))
-  for (const queryKey of stale) void queries.invalidateQueries({ queryKey })
+  for (const { type } of events) for (const key of STALE[type] ?? []) stale.add(key)
+  refresh()
+}
+
+/** Asks again for what changed, at once; in a flood of changes the next time a second later, with the last answer there. */
+function refresh(): void {
+  if (refreshing || stale.size === 0) return
+  refreshing = true
+  const asked = [...stale].map(queryKey => queries.invalidateQueries({ queryKey }))
+  stale.clear()
+  void Promise.all([...asked, new Promise(resolve => setTimeout(resolve, REFRESH_MS))]).then(() => {
+    refreshing = false
+    refresh()
+  })
 }
 
 /** Opens the live connection; it comes back by itself whenever it is lost. */

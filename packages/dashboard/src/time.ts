@@ -1,5 +1,5 @@
 import { formatDuration } from '@api-bouncer/limiter/client'
-import { useEffect, useState } from 'react'
+import { useSyncExternalStore } from 'react'
 
 /** How far the server's clock runs ahead of this browser's, ms: a browser's own clock may be minutes off. */
 let ahead = 0
@@ -16,14 +16,46 @@ export function setServerTime(at: number): void {
 /** Now by the server's clock, epoch ms. */
 export const serverNow = (): number => Date.now() + ahead
 
+/** What ticks for all who look at it: a table of countdowns wakes and draws once, not once a row. */
+class Ticker {
+  private now = Number.NEGATIVE_INFINITY
+  private readonly listeners = new Set<() => void>()
+  private timer: ReturnType<typeof setInterval> | undefined
+  private readonly everyMs: number
+
+  constructor(everyMs: number) {
+    this.everyMs = everyMs
+  }
+
+  readonly read = (): number => {
+    const now = serverNow()
+    // Nobody looked for a while: it stood still.
+    if (this.listeners.size === 0 && Math.abs(now - this.now) >= this.everyMs) this.now = now
+    return this.now
+  }
+
+  readonly subscribe = (listener: () => void): (() => void) => {
+    this.listeners.add(listener)
+    this.timer ??= setInterval(() => {
+      this.now = serverNow()
+      for (const each of this.listeners) each()
+    }, this.everyMs)
+    return () => {
+      this.listeners.delete(listener)
+      if (this.listeners.size > 0) return
+      clearInterval(this.timer)
+      this.timer = undefined
+    }
+  }
+}
+
+const tickers = new Map<number, Ticker>()
+
 /** Now by the server's clock, again every `everyMs`. */
 export function useNow(everyMs = 1000): number {
-  const [now, setNow] = useState(serverNow)
-  useEffect(() => {
-    const timer = setInterval(() => setNow(serverNow()), everyMs)
-    return () => clearInterval(timer)
-  }, [everyMs])
-  return now
+  const ticker = tickers.get(everyMs) ?? new Ticker(everyMs)
+  tickers.set(everyMs, ticker)
+  return useSyncExternalStore(ticker.subscribe, ticker.read)
 }
 
 const clock = new Intl.DateTimeFormat(undefined, {

@@ -34,12 +34,12 @@ await server.admin('PUT', '/admin/lists/allow/10.0.0.0%2F8', { comment: 'office'
 await server.admin('PUT', '/admin/policies/login-v2', {
   policy: { id: 'login-v2', match: '/api/*', limits: [{ limit: 60, window: '1m' }], mode: 'shadow' },
 })
-// A minute of people, and among them two who do not take no for an answer.
+// People for as long as it takes, and among them two who do not take no for an answer.
 const load = spawn(
   process.execPath,
   [
     ...[at('packages/cli/bin/bouncer.js'), '--url', server.controlPlane, 'load', '--keep', '--rps', '60'],
-    ...['--clients', '20', '--attackers', '0.1', '--duration', '90s', '/api/data'],
+    ...['--clients', '20', '--attackers', '0.1', '--duration', '10m', '/api/data'],
   ],
   { env: { ...process.env, BOUNCER_TOKEN: TOKEN }, stdio: 'ignore' },
 )

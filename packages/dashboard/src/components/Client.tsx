@@ -1,4 +1,3 @@
-import { Anchor } from '@mantine/core'
 import { Link } from 'wouter'
 import { disarm } from '../foreign.ts'
 
@@ -7,8 +6,8 @@ export const clientPath = (client: string): string => `/clients/${encodeURICompo
 /** A client's name, leading to its page. */
 export function ClientLink({ client }: { client: string }) {
   return (
-    <Anchor component={Link} href={clientPath(client)} className="mono foreign" title={disarm(client)} size="sm">
+    <Link href={clientPath(client)} className="link mono foreign" title={disarm(client)}>
       {disarm(client, 60)}
-    </Anchor>
+    </Link>
   )
 }

@@ -1,12 +1,9 @@
-import { Text } from '@mantine/core'
+import { useMemo } from 'react'
 import { clockTime, span, useNow } from '../time.ts'
 
 /** How long until `until` (epoch ms, the server's clock), live; the exact time on hover. */
 export function Countdown({ until, over = 'over' }: { until: number; over?: string }) {
   const now = useNow()
-  return (
-    <Text span size="sm" title={clockTime(until, now)}>
-      {until > now ? span(until - now) : over}
-    </Text>
-  )
+  const at = useMemo(() => clockTime(until), [until])
+  return <span title={at}>{until > now ? span(until - now) : over}</span>
 }

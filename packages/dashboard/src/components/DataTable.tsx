@@ -1,6 +1,6 @@
 import { Checkbox, Table, UnstyledButton } from '@mantine/core'
 import { useVirtualizer } from '@tanstack/react-virtual'
-import { memo, type ReactNode, useCallback, useMemo, useRef } from 'react'
+import { memo, type ReactNode, type RefObject, useCallback, useMemo, useRef } from 'react'
 import { useSearchParams } from 'wouter'
 
 export interface Column<T> {
@@ -29,12 +29,13 @@ interface Props<T> {
   readonly height?: string
 }
 
+/** As `.rows` in app.css has it. */
 const ROW = 36
 
+const byName = new Intl.Collator('en', { numeric: true })
+
 function compare(a: string | number, b: string | number): number {
-  return typeof a === 'number' && typeof b === 'number'
-    ? a - b
-    : String(a).localeCompare(String(b), 'en', { numeric: true })
+  return typeof a === 'number' && typeof b === 'number' ? a - b : byName.compare(String(a), String(b))
 }
 
 interface RowProps<T> {
@@ -47,12 +48,15 @@ interface RowProps<T> {
   readonly toggle?: (id: string) => void
 }
 
-/** Drawn once: while one scrolls only the rows that come into sight are. */
+/**
+ * Drawn once: while one scrolls only the rows that come into sight are. Plain elements, as what stands in the cells should
+ * be: a component of the theme's for each cell is what made a frame of a long table late.
+ */
 const Row = memo(function Row<T>({ row, id, index, columns, selected, toggle }: RowProps<T>) {
   return (
-    <Table.Tr h={ROW} aria-rowindex={index + 2}>
+    <tr aria-rowindex={index + 2}>
       {toggle && (
-        <Table.Td>
+        <td>
           <input
             type="checkbox"
             className="select-row"
@@ -60,16 +64,66 @@ const Row = memo(function Row<T>({ row, id, index, columns, selected, toggle }: 
             onChange={() => toggle(id)}
             aria-label={`select ${id}`}
           />
-        </Table.Td>
+        </td>
       )}
       {columns.map(({ id: column, cell, align }) => (
-        <Table.Td key={column} className="foreign" {...(align && { style: { textAlign: align } })}>
+        <td key={column} className={align ? 'foreign right' : 'foreign'}>
           {cell(row)}
-        </Table.Td>
+        </td>
       ))}
-    </Table.Tr>
+    </tr>
   )
 }) as <T>(props: RowProps<T>) => ReactNode
+
+interface BodyProps<T> extends Pick<Props<T>, 'columns' | 'rows' | 'idOf'> {
+  /** What scrolls. */
+  readonly box: RefObject<HTMLElement | null>
+  readonly selected: ReadonlySet<string> | undefined
+  readonly toggle: (id: string) => void
+}
+
+/** The rows in sight, apart from the head, which scrolling need not draw again. */
+function Body<T>({ columns, rows, idOf, box, selected, toggle }: BodyProps<T>) {
+  const virtual = useVirtualizer({
+    count: rows.length,
+    getScrollElement: () => box.current,
+    estimateSize: () => ROW,
+    overscan: 8,
+  })
+  const items = virtual.getVirtualItems()
+  const above = items[0]?.start ?? 0
+  const below = virtual.getTotalSize() - (items.at(-1)?.end ?? 0)
+  const span = columns.length + (selected ? 1 : 0)
+  return (
+    <tbody className="rows">
+      {above > 0 && (
+        <tr aria-hidden>
+          <td colSpan={span} style={{ height: above }} />
+        </tr>
+      )}
+      {items.map(({ index }) => {
+        const row = rows[index] as T
+        const id = idOf(row)
+        return (
+          <Row
+            key={id}
+            row={row}
+            id={id}
+            index={index}
+            columns={columns}
+            selected={selected?.has(id) ?? false}
+            {...(selected && { toggle })}
+          />
+        )
+      })}
+      {below > 0 && (
+        <tr aria-hidden>
+          <td colSpan={span} style={{ height: below }} />
+        </tr>
+      )}
+    </tbody>
+  )
+}
 
 /** A table of any length: only the rows in sight are there. `?sort=-until` sorts, the other way round with the minus. */
 export function DataTable<T>({
@@ -91,16 +145,6 @@ export function DataTable<T>({
     return [...rows].sort((a, b) => compare(key(a), key(b)) * (descending ? -1 : 1))
   }, [rows, by, descending])
   const box = useRef<HTMLDivElement>(null)
-  const virtual = useVirtualizer({
-    count: sorted.length,
-    getScrollElement: () => box.current,
-    estimateSize: () => ROW,
-    overscan: 12,
-  })
-  const items = virtual.getVirtualItems()
-  const above = items[0]?.start ?? 0
-  const below = virtual.getTotalSize() - (items.at(-1)?.end ?? 0)
-
   const sortBy = (id: string) =>
     setSearch(
       previous => {
@@ -119,14 +163,14 @@ export function DataTable<T>({
     if (!next.delete(id)) next.add(id)
     latest.current?.onChange(next)
   }, [])
-  const span = columns.length + (selection ? 1 : 0)
   return (
     <section
       ref={box}
       aria-label={label}
       // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by the keyboard too
       tabIndex={0}
-      style={{ overflow: 'auto', maxHeight: height }}
+      className="table-box"
+      style={{ maxHeight: height }}
     >
       <Table
         stickyHeader
@@ -169,33 +213,7 @@ export function DataTable<T>({
             ))}
           </Table.Tr>
         </Table.Thead>
-        <Table.Tbody>
-          {above > 0 && (
-            <tr aria-hidden>
-              <td colSpan={span} style={{ height: above, padding: 0 }} />
-            </tr>
-          )}
-          {items.map(({ index }) => {
-            const row = sorted[index] as T
-            const id = idOf(row)
-            return (
-              <Row
-                key={id}
-                row={row}
-                id={id}
-                index={index}
-                columns={columns}
-                selected={selection?.selected.has(id) ?? false}
-                {...(selection && { toggle })}
-              />
-            )
-          })}
-          {below > 0 && (
-            <tr aria-hidden>
-              <td colSpan={span} style={{ height: below, padding: 0 }} />
-            </tr>
-          )}
-        </Table.Tbody>
+        <Body columns={columns} rows={sorted} idOf={idOf} box={box} selected={selection?.selected} toggle={toggle} />
       </Table>
     </section>
   )

@@ -7,8 +7,10 @@ export const LOAD = 'bouncer load --rps 200 --clients 20 --attackers 10% /api/da
 /** Nothing is here yet: what to run next. */
 export function EmptyState({ what, command = LOAD }: { what: string; command?: string }) {
   return (
-    <Stack align="center" gap="xs" p="lg">
-      <Text c="dimmed">{what}</Text>
+    <Stack align="center" gap="xs" px="xs" py="lg">
+      <Text c="dimmed" ta="center">
+        {what}
+      </Text>
       <CommandLine command={command} />
     </Stack>
   )

@@ -67,8 +67,9 @@ function Warnings() {
       {store?.state === 'degraded' && (
         <Alert color="pink" role="alert" mb="sm" title="Degraded: the store gives no answer">
           {store.since === undefined ? '' : `Since ${clockTime(store.since)} (${span(serverNow() - store.since)}). `}
-          {store.detail ?? ''} Until it answers the fail mode of each policy decides: open lets requests through, closed
-          refuses them, local counts in each instance for itself. What it decides is counted apart, as degraded.
+          {store.detail === undefined ? '' : `${store.detail}. `}Until it answers the fail mode of each policy decides:
+          open lets requests through, closed refuses them, local counts in each instance for itself. What it decides is
+          counted apart, as degraded.
         </Alert>
       )}
     </>

@@ -16,7 +16,7 @@ export function Counters({ detail: { usage, at } }: { detail: ClientDetail }) {
   }
   return (
     <div className="scroll">
-      <Table fz="sm" verticalSpacing={5} aria-label="counters">
+      <Table style={{ whiteSpace: 'nowrap' }} fz="sm" verticalSpacing={5} aria-label="counters">
         <Table.Thead>
           <Table.Tr>
             <Table.Th>Policy</Table.Th>

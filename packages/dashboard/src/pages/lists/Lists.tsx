@@ -50,9 +50,9 @@ const columnsOf = (remove: (entry: ListEntry) => void): readonly Column<ListEntr
     id: 'act',
     title: 'Action',
     cell: entry => (
-      <Button size="compact-xs" variant="default" onClick={() => remove(entry)} aria-label={`remove ${entry.cidr}`}>
+      <button type="button" className="row-action" onClick={() => remove(entry)} aria-label={`remove ${entry.cidr}`}>
         remove
-      </Button>
+      </button>
     ),
     width: '90px',
   },

@@ -17,6 +17,7 @@ export function Busiest() {
   const [search, setSearch] = useSearchParams()
   const sort = search.get('clients') === 'busiest' ? 'busiest' : 'nearest'
   const clients = useLive(live => newestFrame(live)?.[sort] ?? NONE)
+  const degraded = useLive(live => newestFrame(live)?.store.state === 'degraded')
   const { calm, hold } = useCalm(clients, ({ client }) => client)
   const select = (value: string) =>
     setSearch(
@@ -45,7 +46,11 @@ export function Busiest() {
         />
       }
     >
-      {calm.length === 0 ? (
+      {calm.length === 0 && degraded ? (
+        <Text c="dimmed" p="lg" ta="center">
+          Unknown: the store, which has the counters, gives no answer.
+        </Text>
+      ) : calm.length === 0 ? (
         <EmptyState what="Nobody has asked for anything in this second. Make some traffic:" />
       ) : (
         <div className="scroll" {...hold}>

@@ -119,17 +119,21 @@ export function Tiles() {
         name="store"
         value={newest ? storeOf(newest) : '–'}
         exact={newest?.store.detail ?? ''}
-        note={
-          newest &&
-          `${newest.instances.length} instance${newest.instances.length === 1 ? '' : 's'} · ${newest.store.detail ?? newest.store.kind}`
-        }
+        note={newest && fleetOf(newest)}
       />
     </div>
   )
 }
 
-function storeOf({ store }: LiveFrame): string {
+/** How long it takes to answer: its name stands below, where there is room for it. */
+function storeOf({ store }: Pick<LiveFrame, 'store'>): string {
   if (store.state === 'degraded') return 'degraded'
-  const name = store.kind === 'memory' ? 'embedded' : 'Redis'
-  return store.latencyMs === undefined ? name : `${name} ${millis(store.latencyMs)}`
+  return store.latencyMs === undefined ? nameOf(store) : millis(store.latencyMs)
+}
+
+const nameOf = ({ kind }: LiveFrame['store']) => (kind === 'memory' ? 'embedded' : 'Redis')
+
+function fleetOf({ store, instances }: Pick<LiveFrame, 'store' | 'instances'>): string {
+  const seen = `${instances.length} instance${instances.length === 1 ? '' : 's'}`
+  return storeOf({ store }) === nameOf(store) ? seen : `${nameOf(store)} · ${seen}`
 }
