@@ -98,7 +98,8 @@ export function TimeSeries({
       width: Math.max(200, element.clientWidth),
       height,
       legend: { show: false },
-      padding: [8, 4, 0, 0],
+      // On the right the last time of day needs half its width.
+      padding: [8, 24, 0, 0],
       cursor: { y: false, drag: { x: false, y: false }, points: { show: false } },
       scales: {
         x: { time: true, range: () => [latest.current.from / 1000, latest.current.to / 1000] },
@@ -107,6 +108,7 @@ export function TimeSeries({
       axes: [
         {
           ...axis,
+          size: 28,
           space: 70,
           values: (_, times) => times.map(time => (time % 60 === 0 ? minutes : clock).format(time * 1000)),
         },

@@ -10,10 +10,9 @@ import { newestFrame, useLive } from '../../live.ts'
 import { rate } from '../../numbers.ts'
 
 const NONE: readonly ClientSummary[] = []
-const SHOWN_ROWS = 8
 
-/** Who is nearest a limit, or busiest. */
-export function Busiest() {
+/** Who is nearest a limit, or busiest, `rows` of them. */
+export function Busiest({ rows }: { rows: number }) {
   const [search, setSearch] = useSearchParams()
   const sort = search.get('clients') === 'busiest' ? 'busiest' : 'nearest'
   const clients = useLive(live => newestFrame(live)?.[sort] ?? NONE)
@@ -68,7 +67,7 @@ export function Busiest() {
               </Table.Tr>
             </Table.Thead>
             <Table.Tbody>
-              {calm.slice(0, SHOWN_ROWS).map(summary => (
+              {calm.slice(0, rows).map(summary => (
                 <Table.Tr key={summary.client}>
                   <Table.Td maw={160}>
                     <ClientLink client={summary.client} />

@@ -1,6 +1,6 @@
 import { Anchor, Text } from '@mantine/core'
-import { useMediaQuery } from '@mantine/hooks'
-import { useEffect } from 'react'
+import { useMediaQuery, useViewportSize } from '@mantine/hooks'
+import { type CSSProperties, useEffect } from 'react'
 import { Link } from 'wouter'
 import { EmptyState } from '../../components/EmptyState.tsx'
 import { type newestFrame, useLive } from '../../live.ts'
@@ -17,18 +17,24 @@ import { Tiles } from './Tiles.tsx'
 const isQuiet = (frames: Parameters<typeof newestFrame>[0]['frames']): boolean =>
   frames.length >= 3 && frames.every(frame => totalOf(ratesOf(frame)) === 0)
 
+/** The height of the screen that all of it fits on. */
+const LAPTOP = 900
+
 /** One look: is the API healthy, who is hurting it, what is done about it. */
 export function Overview() {
   const quiet = useLive(live => isQuiet(live.frames))
   const { dataPlane } = useSession()
   const wide = useMediaQuery('(min-width: 75em)', true)
+  // The page is one screen: most of what a taller one has more goes to the chart and to who stands beside it.
+  const taller = useViewportSize().height - LAPTOP
+  const chart = wide ? 250 + Math.max(0, Math.min(Math.round(taller * 0.7), 500)) : 220
   useEffect(() => {
     document.title = 'Overview · API Bouncer'
   }, [])
   return (
     <>
       <h1 className="hidden-title">Overview</h1>
-      <div className="overview">
+      <div className="overview" style={{ '--chart': `${chart}px` } as CSSProperties}>
         <Tiles />
         {quiet && (
           <div className="quiet">
@@ -49,8 +55,8 @@ export function Overview() {
           </div>
         )}
         <div className="row row-main">
-          <Requests height={wide ? 250 : 220} />
-          <Busiest />
+          <Requests height={chart} />
+          <Busiest rows={Math.floor((chart + 38) / 36)} />
         </div>
         <div className="row row-side">
           <ByPolicy />
