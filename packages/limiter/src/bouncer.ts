@@ -113,10 +113,17 @@ export class Bouncer implements Decider {
     if (!(verdict instanceof Promise) && !(trial instanceof Promise)) {
       return this.done(fromVerdict(check, verdict, shadow && shadowOf(shadow, verdict, trial)), check, started)
     }
+    // No more promises than it takes: nearly every check has no shadow beside it.
+    const failed = (error: unknown) => this.done(this.degraded(check, error), check, started)
+    if (!shadow) {
+      return (verdict as Promise<Verdict>).then(
+        verdict => this.done(fromVerdict(check, verdict), check, started),
+        failed,
+      )
+    }
     return Promise.all([verdict, trial]).then(
-      ([verdict, trial]) =>
-        this.done(fromVerdict(check, verdict, shadow && shadowOf(shadow, verdict, trial)), check, started),
-      error => this.done(this.degraded(check, error), check, started),
+      ([verdict, trial]) => this.done(fromVerdict(check, verdict, shadowOf(shadow, verdict, trial)), check, started),
+      failed,
     )
   }
 

@@ -1,6 +1,7 @@
-import type { Verdict } from '../store.ts'
+import type { Redis } from 'ioredis'
+import type { Check, Verdict } from '../store.ts'
 import { type Asked, decodeBatch, encodeBatch, type Flagged } from './encode.ts'
-import { type Evaluator, evaluateAll, FENCE, isReply, unavailable } from './evaluate.ts'
+import { type Evaluator, evaluateFor, FENCE, isReply, unavailable } from './evaluate.ts'
 import type { Keys } from './keys.ts'
 import type { RedisNode } from './node.ts'
 import { onShiftedClock } from './scripts.ts'
@@ -10,7 +11,17 @@ export interface Clock {
   shiftUs: number
 }
 
+/** Is told of every answer before whoever asked is; called back, since a promise more a check costs. */
+export interface Listener {
+  /** Taken down with the question, and given with the answer. */
+  readonly generation: number
+  heard(check: Check, verdict: Verdict, generation: number): void
+  /** What is known though there was no answer. */
+  withoutAnswer(check: Check): Verdict | undefined
+}
+
 interface Entry extends Asked {
+  readonly generation: number
   resolve(verdict: Verdict): void
   reject(error: Error): void
 }
@@ -21,6 +32,8 @@ interface Batch {
   readonly deadline: number
   /** Groups still to be answered. */
   unanswered: number
+  /** Nobody waits for it any more. */
+  late: boolean
 }
 
 /** Measured: larger batches make Node and Redis take turns instead of overlapping. */
@@ -42,10 +55,19 @@ export class Batcher {
   private readonly deadlineMs: number
   private readonly cluster: Evaluator | undefined
   private readonly clock: Clock
+  private readonly listener: Listener | undefined
 
   /** With `cluster`: a script touches one client only. */
-  constructor(node: RedisNode, keys: Keys, deadlineMs: number, cluster: Evaluator | undefined, clock: Clock) {
+  constructor(
+    node: RedisNode,
+    keys: Keys,
+    deadlineMs: number,
+    cluster: Evaluator | undefined,
+    clock: Clock,
+    listener?: Listener,
+  ) {
     this.clock = clock
+    this.listener = listener
     this.node = node
     this.keys = keys
     this.deadlineMs = deadlineMs
@@ -55,7 +77,7 @@ export class Batcher {
   add(check: Flagged): Promise<Verdict> {
     return new Promise((resolve, reject) => {
       if (this.waiting.length === 0) this.since = performance.now()
-      this.waiting.push({ check, resolve, reject })
+      this.waiting.push({ check, generation: this.listener?.generation ?? 0, resolve, reject })
       if (this.waiting.length >= MAX_BATCH) this.flush()
       else if (!this.scheduled) {
         this.scheduled = true
@@ -71,7 +93,7 @@ export class Batcher {
     if (entries.length === 0) return
     this.waiting = []
     const groups = this.cluster ? byClient(entries) : [entries]
-    const batch: Batch = { entries, deadline: this.since + this.deadlineMs, unanswered: groups.length }
+    const batch: Batch = { entries, deadline: this.since + this.deadlineMs, unanswered: groups.length, late: false }
     this.inFlight++
     this.watch(batch)
     this.ask(groups, batch, false)
@@ -97,8 +119,8 @@ export class Batcher {
       this.watched.shift()
       if (oldest.unanswered > 0) {
         this.node.missed()
-        const error = unavailable(`no answer from Redis within ${this.deadlineMs} ms`)
-        for (const entry of oldest.entries) entry.reject(error)
+        oldest.late = true
+        this.fail(oldest.entries, unavailable(`no answer from Redis within ${this.deadlineMs} ms`))
       }
       oldest = this.watched[0]
     }
@@ -106,33 +128,37 @@ export class Batcher {
     if (oldest) this.wake(oldest.deadline - now)
   }
 
-  /** One EVALSHA a group; settles every entry. */
+  /** One EVALSHA a group, all in one write; settles every entry. */
   private ask(groups: readonly (readonly Entry[])[], batch: Batch, retried: boolean): void {
     const { shiftUs } = this.clock
+    const { redis } = this.node
     const fence = this.node.toRedisUs(batch.deadline - this.deadlineMs * (1 - FENCE)) + shiftUs
-    const questions = groups.map(group => {
-      const question = encodeBatch(group, this.keys, fence)
-      return shiftUs === 0 ? question : { ...question, script: onShiftedClock(question.script, shiftUs) }
-    })
     const sent = performance.now()
-    for (const [i, answer] of evaluateAll(this.node.redis, questions, this.cluster).entries()) {
-      const group = groups[i] as readonly Entry[]
-      answer.then(
+    // Absent while it is not connected.
+    const stream = groups.length > 1 ? (redis.stream as Redis['stream'] | undefined) : undefined
+    stream?.cork()
+    for (const group of groups) {
+      const question = encodeBatch(group, this.keys, fence)
+      evaluateFor(
+        redis,
+        shiftUs === 0 ? question : { ...question, script: onShiftedClock(question.script, shiftUs) },
+        this.cluster,
         reply => {
           this.node.answered(sent, (reply[reply[0] === -1 ? 1 : 0] as number) - shiftUs)
-          if (reply[0] !== -1) this.settle(group, decodeBatch(reply, group))
+          if (reply[0] !== -1) this.settle(group, batch, decodeBatch(reply, group))
           // Nothing was written: the clock we knew may be old, so ask once more while there is time.
           else if (!retried && performance.now() < batch.deadline) return this.ask([group], batch, true)
-          else for (const entry of group) entry.reject(unavailable('Redis came to it too late'))
+          else this.fail(group, unavailable('Redis came to it too late'))
           this.answered(batch)
         },
-        (error: Error) => {
+        error => {
           if (isReply(error)) this.node.failed(error)
-          for (const entry of group) entry.reject(unavailable(error.message))
+          this.fail(group, unavailable(error.message))
           this.answered(batch)
         },
       )
     }
+    stream?.uncork()
   }
 
   private answered(batch: Batch): void {
@@ -141,7 +167,8 @@ export class Batcher {
     while (this.watched[0]?.unanswered === 0) this.watched.shift()
   }
 
-  private settle(entries: readonly Entry[], verdicts: readonly (Verdict | Error)[]): void {
+  private settle(entries: readonly Entry[], { late }: Batch, verdicts: readonly (Verdict | Error)[]): void {
+    const { listener } = this
     let failure: Error | undefined
     let counted = false
     for (let i = 0; i < entries.length; i++) {
@@ -149,14 +176,23 @@ export class Batcher {
       const verdict = verdicts[i] as Verdict | Error
       if (verdict instanceof Error) {
         failure = verdict
-        entry.reject(unavailable(verdict.message))
+        this.fail([entry], unavailable(verdict.message))
       } else {
         if (verdict.takenAt !== undefined) counted = true
+        if (!late) listener?.heard(entry.check, verdict, entry.generation)
         entry.resolve(verdict)
       }
     }
     if (failure) this.node.failed(failure)
     else if (counted) this.node.counted()
+  }
+
+  private fail(entries: readonly Entry[], error: Error): void {
+    for (const { check, resolve, reject } of entries) {
+      const known = this.listener?.withoutAnswer(check)
+      if (known) resolve(known)
+      else reject(error)
+    }
   }
 }
 

@@ -108,7 +108,7 @@ end
 -- The same for one unit of one limit, which is what nearly every run is.
 local function checkOnes(to, p, cost, penalise, shadow)
   local one, l, counters, skip, sub = p.one, p.limits[1], p.counters, #prefix + 8, string.sub
-  local suffix = l.suffix
+  local suffix, limit, window, ttl = l.suffix, l.limit, l.window, l.ttl
   while position <= to do
     local blockKey = KEYS[position]
     local block = not shadow and (blocks[position] or set and set[blockKey])
@@ -117,7 +117,7 @@ local function checkOnes(to, p, cost, penalise, shadow)
       add(block)
     else
       local tag = sub(blockKey, skip)
-      local allowed, remaining, reset = one(counters .. tag .. suffix, now, l, nowText)
+      local allowed, remaining, reset = one(counters .. tag .. suffix, now, nowText, limit, window, ttl)
       if allowed then
         result[n + 1], result[n + 2] = remaining, reset
         n = n + 2

@@ -5,7 +5,7 @@ import type { CompiledPolicy, Penalty } from '../../policies/table.ts'
 import type { Check, Receipt, Verdict } from '../store.ts'
 import type { Question, Reply } from './evaluate.ts'
 import type { Keys } from './keys.ts'
-import { composeScript, hasOne } from './scripts.ts'
+import { composeScript, composeSolo, hasOne, type Script } from './scripts.ts'
 
 /** How check.lua is asked and what it answers; its header names the same fields. */
 type Arg = string | number
@@ -85,14 +85,44 @@ export function encodeBatch(asked: readonly Asked[], keys: Keys, deadlineUs: num
 const isOne = ({ cost, policy, peek }: Flagged) =>
   cost === 1 && policy.limits.length === 1 && !peek && hasOne(policy.algorithm.id)
 
-function encodeOne(check: Flagged, keys: Keys, deadlineUs: number): Question {
-  const { client, policy } = check
-  const { algorithm, limits } = policy
-  const { limit, windowUs, windowMs, counter } = limits[0] as Limit
+interface Lone {
+  readonly keys: Keys
+  /** What stands around the client in its counter's name. */
+  readonly head: string
+  readonly tail: string
+  readonly penalising: Script
+  readonly harmless: Script
+}
+
+const lone = new WeakMap<CompiledPolicy, Lone>()
+
+function loneOf(policy: CompiledPolicy, keys: Keys): Lone {
+  const known = lone.get(policy)
+  if (known?.keys === keys) return known
+  const { limit, windowUs, windowMs, counter } = policy.limits[0] as Limit
+  const [head, tail] = keys.counter('\0', counter).split('\0') as [string, string]
+  const { prefix } = keys
+  const compose = (penalty: string) =>
+    composeSolo(policy.algorithm.id, {
+      prefix,
+      shadow: policy.shadow,
+      limit,
+      window: windowUs,
+      ttl: 2 * windowMs,
+      penalty,
+    })
+  const harmless = compose('')
+  const made = { keys, head, tail, harmless, penalising: policy.shadow ? harmless : compose(penaltyOf(policy)) }
+  lone.set(policy, made)
+  return made
+}
+
+function encodeOne({ client, policy, penalise }: Flagged, keys: Keys, deadlineUs: number): Question {
+  const { head, tail, penalising, harmless } = loneOf(policy, keys)
   return {
-    script: composeScript('solo', [algorithm.id]),
-    keys: [keys.block(client), keys.counter(client, counter)],
-    args: [deadlineUs, keys.prefix, algorithm.id, flagsOf(check), penaltyOf(policy), limit, windowUs, 2 * windowMs],
+    script: penalise ? penalising : harmless,
+    keys: [keys.block(client), head + client + tail],
+    args: [deadlineUs],
   }
 }
 
@@ -133,46 +163,63 @@ export function refundArgs({ client, policy, cost, takenAt }: Receipt, keys: Key
 
 const toMs = (us: number) => Math.ceil(us / 1000)
 
+/** Reads an answer from left to right. */
+class Reader {
+  private next = 1
+  private readonly reply: Reply
+
+  constructor(reply: Reply) {
+    this.reply = reply
+  }
+
+  number(): number {
+    return this.reply[this.next++] as number
+  }
+
+  text(): string {
+    return String(this.reply[this.next++])
+  }
+
+  block(): Block {
+    return JSON.parse(this.text()) as Block
+  }
+
+  allowed({ capacity, windowMs }: Limit, remaining: number): LimitVerdict {
+    return { limit: capacity, windowMs, remaining, resetAfterMs: toMs(this.number()), retryAfterMs: 0 }
+  }
+
+  refused({ capacity, windowMs }: Limit): LimitVerdict {
+    const [remaining, resetUs, retryUs] = [this.number(), this.number(), this.number()]
+    const verdict = { limit: capacity, windowMs, remaining, resetAfterMs: toMs(resetUs) }
+    return retryUs < 0 ? verdict : { ...verdict, retryAfterMs: toMs(retryUs) }
+  }
+}
+
 /** The answers to a batch, in order; what failed alone is an Error. */
 export function decodeBatch(reply: Reply, asked: readonly Asked[]): (Verdict | Error)[] {
   const now = reply[0] as number
   const at = Math.floor(now / 1000)
-  const verdicts: (Verdict | Error)[] = []
-  let next = 1
-  const number = () => reply[next++] as number
-  const block = () => JSON.parse(String(reply[next++])) as Block
-  const allowed = ({ capacity, windowMs }: Limit, remaining: number): LimitVerdict => ({
-    limit: capacity,
-    windowMs,
-    remaining,
-    resetAfterMs: toMs(number()),
-    retryAfterMs: 0,
-  })
-  const refused = ({ capacity, windowMs }: Limit): LimitVerdict => {
-    const [remaining, resetUs, retryUs] = [number(), number(), number()]
-    const verdict = { limit: capacity, windowMs, remaining, resetAfterMs: toMs(resetUs) }
-    return retryUs < 0 ? verdict : { ...verdict, retryAfterMs: toMs(retryUs) }
+  const reader = new Reader(reply)
+  return asked.map(({ check }) => decode(reader, check, now, at))
+}
+
+function decode(reader: Reader, { policy, peek }: Flagged, now: number, at: number): Verdict | Error {
+  const code = reader.number()
+  if (code >= 0) {
+    const limits = policy.limits.map((limit, i) => reader.allowed(limit, i === 0 ? code : reader.number()))
+    return peek ? { outcome: 'allowed', at, limits } : { outcome: 'allowed', at, limits, takenAt: now }
   }
-  for (const { check } of asked) {
-    const { policy, peek } = check
-    const code = number()
-    if (code >= 0) {
-      const limits = policy.limits.map((limit, i) => allowed(limit, i === 0 ? code : number()))
-      verdicts.push(peek ? { outcome: 'allowed', at, limits } : { outcome: 'allowed', at, limits, takenAt: now })
-    } else if (code === BLOCKED) {
-      verdicts.push({ outcome: 'blocked', at, block: block(), limits: peek ? policy.limits.map(refused) : [] })
-    } else if (code === FAILED) {
-      verdicts.push(new Error(String(reply[next++])))
-    } else {
-      const violations = number()
-      verdicts.push({
-        outcome: 'limited',
-        at,
-        limits: policy.limits.map(refused),
-        ...(violations >= 0 && { violations }),
-        ...(code === NOW_BLOCKED && { block: block() }),
-      })
-    }
+  if (code === FAILED) return new Error(reader.text())
+  const refused = (limit: Limit) => reader.refused(limit)
+  if (code === BLOCKED) {
+    return { outcome: 'blocked', at, block: reader.block(), limits: peek ? policy.limits.map(refused) : [] }
   }
-  return verdicts
+  const violations = reader.number()
+  return {
+    outcome: 'limited',
+    at,
+    limits: policy.limits.map(refused),
+    ...(violations >= 0 && { violations }),
+    ...(code === NOW_BLOCKED && { block: reader.block() }),
+  }
 }

@@ -1,4 +1,4 @@
-import { type Cluster, Command, type Pipeline, type Redis } from 'ioredis'
+import { type Cluster, Command, type Redis } from 'ioredis'
 import { BouncerError } from '../../errors.ts'
 import type { Script } from './scripts.ts'
 
@@ -36,31 +36,43 @@ export async function evaluate(
   return (await ask(redis, { script, keys, args }, 'utf8', cluster)) as (number | string)[]
 }
 
-/** The same for several at once, in one write; text in the answers stays bytes. */
-export function evaluateAll(redis: Redis, questions: readonly Question[], cluster?: Evaluator): Promise<Reply>[] {
-  if (questions.length === 1) return [ask(redis, questions[0] as Question, null, cluster)]
-  const pipeline = redis.pipeline() as unknown as Pipeline
-  const answers = questions.map(question => {
-    const asked = command('evalsha', question, null)
-    pipeline.sendCommand(asked)
-    return asked.promise.catch((error: Error) => again(error, redis, question, null, cluster)) as Promise<Reply>
+/**
+ * The same, without a promise more than ioredis makes, since every check pays for it: calls back, later, either way. Text in
+ * the answer stays bytes.
+ */
+export function evaluateFor(
+  redis: Evaluator,
+  question: Question,
+  cluster: Evaluator | undefined,
+  onReply: (reply: Reply) => void,
+  onError: (error: Error) => void,
+): void {
+  const asked = command('evalsha', question, null)
+  redis.sendCommand(asked)
+  ;(asked.promise as Promise<Reply>).then(onReply, (error: Error) => {
+    const second = again(error, redis, question, null, cluster)
+    if (second) second.then(onReply, onError)
+    else onError(error)
   })
-  pipeline.exec().catch(() => {})
-  return answers
 }
 
 function ask(redis: Evaluator, question: Question, encoding: Encoding, cluster?: Evaluator): Promise<Reply> {
   const asked = command('evalsha', question, encoding)
   redis.sendCommand(asked)
-  return asked.promise.catch((error: Error) => again(error, redis, question, encoding, cluster)) as Promise<Reply>
+  return asked.promise.catch((error: Error) => {
+    const second = again(error, redis, question, encoding, cluster)
+    if (second) return second
+    throw error
+  }) as Promise<Reply>
 }
 
+/** Where it makes sense to ask once more. */
 function again(error: Error, redis: Evaluator, question: Question, encoding: Encoding, cluster?: Evaluator) {
   if (error.message.startsWith('NOSCRIPT')) {
     return redis.sendCommand(command('eval', question, encoding)) as Promise<Reply>
   }
   if (cluster && /^(MOVED|ASK) /.test(error.message)) return ask(cluster, question, encoding)
-  throw error
+  return undefined
 }
 
 /** Whether the server answered so, rather than the connection ending. */

@@ -30,6 +30,9 @@ test('a client costs as little as is said', async () => {
     for (let i = 0; i < units; i++) await check(algorithm, 100)
     measured[algorithm] = await bytes(`api_bouncer:${algorithm}:{${client}}:default:60s`)
   }
+  const network = '2001:db8:1:2::/64'
+  await store.check({ client: network, policy: policyOf('gcra', 100), cost: 1, route: '', penalise: true })
+  measured['gcra, an IPv6 network'] = await bytes(`api_bouncer:gcra:{${network}}:default:60s`)
   const perEntry = (measured.sliding_window ?? 0) / 100
   for (let i = 100; i < 10_000; i += 100) {
     await Promise.all(Array.from({ length: 100 }, () => check('sliding_window', 10_000)))
@@ -53,5 +56,6 @@ test('a client costs as little as is said', async () => {
   expect(perEntry).toBeLessThanOrEqual(20)
   expect(many / 10_000).toBeLessThanOrEqual(20)
   expect(measured.gcra).toBeLessThanOrEqual(128)
+  expect(measured['gcra, an IPv6 network']).toBeLessThanOrEqual(128)
   expect(measured.token_bucket).toBeLessThanOrEqual(200)
 })

@@ -9,7 +9,7 @@ import {
 import { type CompiledPolicy, compilePolicy, describeLimit } from '../../policies/table.ts'
 import type { Answer, Check, ClientRecord, NewBlock, Receipt, Refusal, Store, StoreHealth, Verdict } from '../store.ts'
 import { Aftermath, type Gathered } from './aftermath.ts'
-import { Batcher, type Clock } from './batcher.ts'
+import { Batcher, type Clock, type Listener } from './batcher.ts'
 import { type Connection, OPERATOR_MS } from './connection.ts'
 import { refundArgs } from './encode.ts'
 import { evaluate, unavailable, withTimeout } from './evaluate.ts'
@@ -30,7 +30,7 @@ const PROBE = compilePolicy(policySchema.parse({ id: 'probe', limits: [{ limit: 
 })
 
 /** The store shared by all instances: every check in one atomic round trip, in Redis' time. */
-export class RedisStore implements Store {
+export class RedisStore implements Store, Listener {
   readonly kind: string
   readonly known = new KnownBlocks()
   private readonly connection: Connection
@@ -66,24 +66,13 @@ export class RedisStore implements Store {
     const known = this.blocked(client, node !== undefined)
     if (known) return known
     if (!node) throw this.down(client)
-    const { generation } = this.known
-    return this.batcher(node)
-      .add(check)
-      .then(
-        verdict => this.heard(check, verdict, generation),
-        error => {
-          // It asked whether the block that this process knows of still stands, and nobody said that it does not.
-          const known = this.blocked(client, false)
-          if (known) return known
-          throw error
-        },
-      )
+    return this.batcher(node).add(check)
   }
 
   peek(check: Check): Promise<Verdict> {
     const node = this.askable(check.client)
     if (!node) return Promise.reject(this.down(check.client))
-    return this.batcher(node, this.peekers, OPERATOR_MS).add({ ...check, peek: true } as Check)
+    return this.peeker(node).add({ ...check, peek: true } as Check)
   }
 
   async refund(receipt: Receipt): Promise<number> {
@@ -226,26 +215,43 @@ export class RedisStore implements Store {
     return unavailable(`Redis is not asked: ${this.connection.nodeOf(client)?.detail ?? 'no node serves this client'}`)
   }
 
-  private batcher(node: RedisNode, batchers = this.batchers, deadlineMs = this.deadlineMs): Batcher {
-    let batcher = batchers.get(node)
+  private batcher(node: RedisNode): Batcher {
+    let batcher = this.batchers.get(node)
     if (!batcher) {
-      batcher = new Batcher(node, this.keys, deadlineMs, this.redirect, this.clock)
-      batchers.set(node, batcher)
+      batcher = new Batcher(node, this.keys, this.deadlineMs, this.redirect, this.clock, this)
+      this.batchers.set(node, batcher)
     }
     return batcher
   }
 
+  private peeker(node: RedisNode): Batcher {
+    let peeker = this.peekers.get(node)
+    if (!peeker) {
+      peeker = new Batcher(node, this.keys, OPERATOR_MS, this.redirect, this.clock)
+      this.peekers.set(node, peeker)
+    }
+    return peeker
+  }
+
+  get generation(): number {
+    return this.known.generation
+  }
+
   /** What an answer teaches this process, and what of it is written down for people. */
-  private heard({ client, policy, route }: Check, verdict: Verdict, generation: number): Verdict {
-    const { block, outcome, limits, at } = verdict
+  heard({ client, policy, route }: Check, { block, outcome, limits, at }: Verdict, generation: number): void {
+    if (policy.shadow) return
     if (block) {
       if (this.known.learn(client, block, at, generation)) this.aftermath.blocked(block)
     } else this.known.unlearn(client)
-    if (outcome === 'limited' && !policy.shadow) {
+    if (outcome === 'limited') {
       const refused = policy.limits[limits.findIndex(({ retryAfterMs }) => retryAfterMs !== 0)]
       this.aftermath.refused(client, { at, policy: policy.id, route, limit: refused ? describeLimit(refused) : '' })
     }
-    return verdict
+  }
+
+  /** It asked whether the block that this process knows of still stands, and nobody said that it does not. */
+  withoutAnswer({ client, policy }: Check): Verdict | undefined {
+    return policy.shadow ? undefined : this.blocked(client, false)
   }
 
   private async write({ refusals, blocks }: Gathered): Promise<void> {

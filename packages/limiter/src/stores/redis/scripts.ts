@@ -13,17 +13,22 @@ export const script = (text: string): Script => ({ text, sha: createHash('sha1')
 export const loadScript = (name: string): Script => script(read(`stores/redis/${name}.lua`))
 
 const room = (id: AlgorithmId) => id.replaceAll('_', '-')
+/** Comments are for people: they need not be sent, nor kept by every server. */
+const code = (path: string) => read(path).replaceAll(/^ *--.*\n| +-- .*$/gm, '')
 /** A function that returns what the file returns: what is not called costs next to nothing. */
-const thunk = (path: string) => `function()\n${read(path)}end`
+const thunk = (path: string) => `function()\n${code(path)}end`
+const log = thunk('algorithms/sliding-window/log.lua')
+const violator = thunk('stores/redis/violate.lua')
+const one = (id: AlgorithmId) => code(`algorithms/${room(id)}/one.lua`)
 
 const ONES: readonly AlgorithmId[] = ['sliding_window']
 
 /** Whether an algorithm has a quicker way for one unit of one limit, which is what nearly every check asks. */
 export const hasOne = (id: AlgorithmId): boolean => ONES.includes(id)
 
-type Composed = 'check' | 'solo' | 'refund'
+type Composed = 'check' | 'refund'
 
-const composed: Record<Composed, Map<string, Script>> = { check: new Map(), solo: new Map(), refund: new Map() }
+const composed: Record<Composed, Map<string, Script>> = { check: new Map(), refund: new Map() }
 
 /**
  * A script with just the algorithms that it needs, so that a batch loads nothing it does not run. It finds them as
@@ -42,20 +47,59 @@ export function composeScript(name: Composed, algorithms: readonly AlgorithmId[]
 }
 
 function compose(name: Composed, ids: readonly AlgorithmId[]): Script {
-  const file = (id: AlgorithmId, part: string) => thunk(`algorithms/${room(id)}/${part}.lua`)
-  const table = (rows: readonly string[]) => `{\n${rows.join(',\n')}\n}`
-  // A lone check that is asked the quick way needs no other.
-  const whole = name === 'solo' ? [] : ids.map(id => `${id} = ${file(id, room(id))}`)
+  const algorithms = ids.map(id => `${id} = ${thunk(`algorithms/${room(id)}/${room(id)}.lua`)}`)
+  const ones = ids.filter(hasOne).map(
+    id => `${id} = function(key, now, nowText, limit, window, ttl)
+local allowed, remaining, reset
+${one(id)}return allowed, remaining, reset
+end`,
+  )
   return script(`local made
 local function log()
-made = made or (${file('sliding_window', 'log')})()
+made = made or (${log})()
 return made
 end
-local algorithms = ${table(whole)}
-local ones = ${table(ids.filter(hasOne).map(id => `${id} = (${file(id, 'one')})()`))}
-local violator = ${thunk('stores/redis/violate.lua')}
-${read(`stores/redis/${name}.lua`)}`)
+local call = redis.call
+local algorithms = {
+${algorithms.join(',\n')}
 }
+local ones = {
+${ones.join(',\n')}
+}
+local violator = ${violator}
+${code(`stores/redis/${name}.lua`)}`)
+}
+
+/** What solo.lua knows of a policy of one limit. */
+export interface Solo {
+  readonly prefix: string
+  readonly shadow: boolean
+  readonly limit: number
+  /** µs */
+  readonly window: number
+  /** ms */
+  readonly ttl: number
+  readonly penalty: string
+}
+
+/**
+ * The script that decides one check of one policy: its numbers are part of the text, since every argument costs more than
+ * it looks, and nothing is made that only a refusal needs. Redis keeps one such script (about 4 KB) for each version of a policy that it
+ * was asked about since its start.
+ */
+export function composeSolo(id: AlgorithmId, policy: Solo): Script {
+  const constants = Object.entries(policy)
+  const names = constants.map(([name]) => name).join(', ')
+  const values = constants.map(([, value]) => (typeof value === 'string' ? quote(value) : value)).join(', ')
+  const inPlace = code('stores/redis/solo.lua')
+    .replace('one()', () => one(id))
+    .replaceAll('violator()', () => `(${violator})()`)
+    .replaceAll('log()', () => `(${log})()`)
+  return script(`local ${names} = ${values}\n${inPlace}`)
+}
+
+/** Text as Lua reads it; there is no control character in it. */
+const quote = (text: string) => `"${text.replaceAll(/[\\"]/g, '\\$&')}"`
 
 const fences = new WeakMap<Script, Script>()
 
