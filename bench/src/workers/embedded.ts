@@ -3,7 +3,7 @@ import { createBouncer } from '@api-bouncer/limiter'
 import express from 'express'
 import { MemoryStore, rateLimit } from 'express-rate-limit'
 import { type Cost, costOf, inFlight, random } from '../harness.ts'
-import { address, loadInside, storePolicy, withLimit } from '../ours.ts'
+import { address, limitsOf, loadInside, storePolicy, withLimit } from '../ours.ts'
 
 const { RateLimiterMemory } = createRequire(import.meta.url)(
   'rate-limiter-flexible',
@@ -90,7 +90,7 @@ async function checkOf(contender: Contender, ips: readonly string[], limit: numb
     }
     case 'our store': {
       const inside = await loadInside()
-      const policy = storePolicy(inside, limit)
+      const policy = storePolicy(inside, limitsOf(limit))
       const store = new inside.MemoryStore()
       const route = `GET ${ROUTE}`
       return k => store.check({ client: ips[k] as string, policy, cost: 1, route, penalise: true })
