@@ -19,7 +19,7 @@ export interface Lines {
 export type Chart = Bars | Lines
 
 const WIDTH = 720
-const LEFT = 230
+const LEFT = 270
 const RIGHT = 90
 const ROW = 30
 const TOP = 52

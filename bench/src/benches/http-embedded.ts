@@ -38,7 +38,7 @@ const contenders: readonly Contender[] = [
 
 /** Short enough that all contenders have their turn within a second, so that one slow moment of the machine is everybody's. */
 const SLICE = 250
-const WARM = 5000
+const WARM = 4000
 export const FLOOD = 'A flood that is refused (ours: from blocked clients), against the bare framework answering it'
 
 /** Server CPU of one slice of load. */
@@ -108,7 +108,7 @@ export async function compare(
 ): Promise<{ table: Table; chart: Chart; ratio: (contender: Contender) => number[] }> {
   const slices = Object.fromEntries(contenders.map(name => [name, [] as Slice[]])) as Record<Contender, Slice[]>
   for (let i = 0; i < (quick ? 2 : 4); i++) {
-    const more = await generation(limit, quick ? 6 : 14, quick ? 1500 : WARM, redis)
+    const more = await generation(limit, quick ? 6 : 16, quick ? 1500 : WARM, redis)
     for (const name of contenders) slices[name].push(...more[name])
   }
   const of = (contender: Contender, figure: keyof Slice) => slices[contender].map(slice => slice[figure])

@@ -1,7 +1,9 @@
 import { createRequire } from 'node:module'
 import { createBouncer } from '@api-bouncer/limiter'
+import fastifyRateLimit, { type RateLimitPluginOptions } from '@fastify/rate-limit'
 import express from 'express'
 import { MemoryStore, rateLimit } from 'express-rate-limit'
+import fastify from 'fastify'
 import { type Cost, costOf, inFlight, random } from '../harness.ts'
 import { address, limitsOf, loadInside, storePolicy, withLimit } from '../ours.ts'
 
@@ -15,6 +17,7 @@ export type Contender =
   | 'our store'
   | 'express-rate-limit'
   | 'rate-limiter-flexible'
+  | '@fastify/rate-limit'
   | 'our middleware'
   | "express-rate-limit's middleware"
   | "rate-limiter-flexible's middleware"
@@ -104,6 +107,11 @@ async function checkOf(contender: Contender, ips: readonly string[], limit: numb
       const limiter = new RateLimiterMemory({ points: limit, duration: 60 })
       return k => limiter.consume(ips[k] as string)
     }
+    case '@fastify/rate-limit': {
+      const asked = ips.map(fastifyRequestOf)
+      const limiter = await fastifyLimiter({ max: limit, timeWindow: 60_000, cache: ips.length })
+      return k => limiter(asked[k] as never)
+    }
     case 'our middleware': {
       const middleware = createBouncer({ ...withLimit(limit) }).express()
       return k => middleware(request(k), response as never, next)
@@ -118,6 +126,17 @@ async function checkOf(contender: Contender, ips: readonly string[], limit: numb
     }
   }
 }
+
+/** @fastify/rate-limit's decision, without the hook that Fastify runs it in. */
+export async function fastifyLimiter(options: RateLimitPluginOptions) {
+  const app = fastify()
+  await app.register(fastifyRateLimit, options)
+  await app.ready()
+  return app.createRateLimit()
+}
+
+/** As much of a Fastify request as it looks at. */
+export const fastifyRequestOf = (ip: string) => ({ ip, routeOptions: {} }) as never
 
 interface Response {
   set(headers: object): unknown

@@ -1,12 +1,11 @@
 import { createRequire } from 'node:module'
 import { createBouncer } from '@api-bouncer/limiter'
-import fastifyRateLimit from '@fastify/rate-limit'
 import { MemoryStore as ExpressMemoryStore } from 'express-rate-limit'
-import fastify from 'fastify'
 import { Redis } from 'ioredis'
 import { RedisStore } from 'rate-limit-redis'
 import { inFlight } from '../harness.ts'
 import { address, answering, limitsOf, loadInside, redisOf, storePolicy, withLimit } from '../ours.ts'
+import { fastifyLimiter, fastifyRequestOf } from './embedded.ts'
 
 const { RateLimiterMemory, RateLimiterRedis } = createRequire(import.meta.url)(
   'rate-limiter-flexible',
@@ -47,12 +46,9 @@ async function limiterOf({ contender, clients, redis }: Args): Promise<(client: 
       return client => limiter.consume(client)
     }
     case '@fastify/rate-limit': {
-      const app = fastify()
       const store = redis ? { redis: new Redis(redis) } : { cache: clients + 1 }
-      await app.register(fastifyRateLimit, { max: LIMIT, timeWindow: 60_000, ...store })
-      await app.ready()
-      const limiter = app.createRateLimit()
-      return client => limiter({ ip: client, routeOptions: {} } as never)
+      const limiter = await fastifyLimiter({ max: LIMIT, timeWindow: 60_000, ...store })
+      return client => limiter(fastifyRequestOf(client))
     }
     case 'bouncer': {
       const store = redis ? { redis: redisOf(redis) } : { maxClients: Math.max(100_000, clients + 1) }

@@ -1,12 +1,10 @@
 import { createRequire } from 'node:module'
 import { createBouncer } from '@api-bouncer/limiter'
-import fastifyRateLimit from '@fastify/rate-limit'
-import fastify from 'fastify'
 import { Cluster, Redis } from 'ioredis'
 import { RedisStore as RateLimitRedis } from 'rate-limit-redis'
 import { type Cost, costOf, random } from '../harness.ts'
 import { address, answering, limitsOf, loadInside, openRedisStore, redisOf, storePolicy, withLimit } from '../ours.ts'
-import { ROUTE, requestOf } from './embedded.ts'
+import { fastifyLimiter, fastifyRequestOf, ROUTE, requestOf } from './embedded.ts'
 
 const { RateLimiterRedis, RateLimiterUnion } = createRequire(import.meta.url)(
   'rate-limiter-flexible',
@@ -136,13 +134,10 @@ async function checkOf({
       }
     }
     case '@fastify/rate-limit': {
-      const app = fastify()
-      await app.register(fastifyRateLimit, { max: limit, timeWindow: windowSeconds * 1000, redis: connectTo(redis) })
-      await app.ready()
-      const limiter = app.createRateLimit()
-      // As much of a request as it looks at.
+      const store = connectTo(redis)
+      const limiter = await fastifyLimiter({ max: limit, timeWindow: windowSeconds * 1000, redis: store })
       return {
-        ask: client => limiter({ ip: client, routeOptions: {} } as never),
+        ask: client => limiter(fastifyRequestOf(client)),
         allowed: (answer: { isExceeded?: boolean }) => answer.isExceeded === false,
       }
     }
