@@ -1,9 +1,8 @@
 import { createRequire } from 'node:module'
 import { createBouncer } from '@api-bouncer/limiter'
-import fastifyRateLimit, { type RateLimitPluginOptions } from '@fastify/rate-limit'
+import type { RateLimitPluginOptions } from '@fastify/rate-limit'
 import express from 'express'
 import { MemoryStore, rateLimit } from 'express-rate-limit'
-import fastify from 'fastify'
 import { type Cost, costOf, inFlight, random } from '../harness.ts'
 import { address, limitsOf, loadInside, storePolicy, withLimit } from '../ours.ts'
 
@@ -127,10 +126,16 @@ async function checkOf(contender: Contender, ips: readonly string[], limit: numb
   }
 }
 
+/** A Fastify application, with its limiter in front if there are options. Loaded here, so that nobody else carries it. */
+export async function fastifyApp(options?: RateLimitPluginOptions) {
+  const app = (await import('fastify')).default()
+  if (options) await app.register((await import('@fastify/rate-limit')).default, options)
+  return app
+}
+
 /** @fastify/rate-limit's decision, without the hook that Fastify runs it in. */
 export async function fastifyLimiter(options: RateLimitPluginOptions) {
-  const app = fastify()
-  await app.register(fastifyRateLimit, options)
+  const app = await fastifyApp(options)
   await app.ready()
   return app.createRateLimit()
 }

@@ -3,14 +3,12 @@ import { createServer } from 'node:http'
 import { createRequire } from 'node:module'
 import type { AddressInfo } from 'node:net'
 import { type Bouncer, createBouncer } from '@api-bouncer/limiter'
-import fastifyRateLimit from '@fastify/rate-limit'
 import express, { type RequestHandler } from 'express'
 import { rateLimit } from 'express-rate-limit'
-import fastify from 'fastify'
 import { Redis } from 'ioredis'
 import { RedisStore } from 'rate-limit-redis'
 import { answering, redisOf, withLimit } from '../ours.ts'
-import { flexible } from './embedded.ts'
+import { fastifyApp, flexible } from './embedded.ts'
 
 const { RateLimiterMemory, RateLimiterRedis } = createRequire(import.meta.url)(
   'rate-limiter-flexible',
@@ -74,14 +72,8 @@ async function expressLimiterOf({
 const ANSWER = { items: [1, 2, 3], total: 3 }
 
 async function serveFastify({ contender, limit, redis }: Args): Promise<Calls> {
-  const app = fastify()
-  if (contender !== 'bare Fastify') {
-    await app.register(fastifyRateLimit, {
-      max: limit,
-      timeWindow: 3_600_000,
-      ...(redis && { redis: new Redis(redis) }),
-    })
-  }
+  const limiter = { max: limit, timeWindow: 3_600_000, ...(redis && { redis: new Redis(redis) }) }
+  const app = await fastifyApp(contender === 'bare Fastify' ? undefined : limiter)
   app.get('/api/data', async () => ANSWER)
   await app.listen({ port: 0, host: '127.0.0.1' })
   return { port: () => (app.server.address() as AddressInfo).port, degraded: () => 0 }
