@@ -1,4 +1,3 @@
-import { writeFileSync } from 'node:fs'
 import {
   type Bench,
   type Context,
@@ -126,7 +125,6 @@ export async function compare(
     unit: 'server CPU µs a request; less is better',
     bars: contenders.map(name => ({ name, values: of(name, 'cpu') })),
   }
-  if (process.env.RAW) writeFileSync(`${process.env.RAW}-${redis ? 'r' : 'e'}-${limit}.json`, JSON.stringify(slices))
   return { table: { title, columns, rows }, chart, ratio }
 }
 

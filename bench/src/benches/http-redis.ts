@@ -10,16 +10,19 @@ const CLIENT = '127.0.1.1'
 interface Sent {
   /** performance.now() at which it came. */
   readonly at: number
-  readonly command: string
+  /** `evalsha block`: the command, and what the first key that names the client is for. */
+  readonly what: string
 }
 
-/** Every command that comes to Redis on a socket meanwhile and names this client. */
+/** Every command that comes to Redis on a socket meanwhile with a key of this client. */
 async function commandsFor(redis: BenchRedis, client: string, work: () => Promise<unknown>): Promise<Sent[]> {
   const sent: Sent[] = []
   const monitor = await (redis.connections[0] as Redis).monitor()
   monitor.on('monitor', (_time: string, args: string[], source: string) => {
-    if (source === 'lua' || !args.some(arg => arg.includes(client))) return
-    sent.push({ at: performance.now(), command: args[0]?.toLowerCase() ?? '' })
+    const named = source === 'lua' ? undefined : args.find(arg => arg.includes(`{${client}}`))
+    if (named === undefined) return
+    const [, kind] = named.split(':')
+    sent.push({ at: performance.now(), what: `\`${args[0]?.toLowerCase()}\`: ${kind}` })
   })
   await work()
   // What has been sent is told before this is answered.
@@ -53,7 +56,11 @@ async function flood(redis: BenchRedis, { quick, log }: Context): Promise<{ tabl
       first && last && last !== first ? ((sent.length - 1) * 1000) / (last.at - first.at) : sent.length / seconds
     const rows = [
       ['requests, all refused', whole(refused), whole(refused / seconds)],
-      ['commands that name the client', whole(sent.length), fixed(2)(rate)],
+      ['commands with a key of the client', whole(sent.length), fixed(2)(rate)],
+      ...[...new Set(sent.map(({ what }) => what))].map(what => {
+        const count = sent.filter(one => one.what === what).length
+        return [`… ${what}`, whole(count), fixed(2)(count / seconds)]
+      }),
     ]
     log(`  flood of one blocked client: ${rows.map(cells => cells.join(' ')).join('; ')}`)
     return {
@@ -88,7 +95,7 @@ async function run(context: Context): Promise<Section> {
       notes: [
         `As behind Express with the embedded store, ${CONNECTIONS} connections; all count in the same redis-server of the bench's own, without persistence, which is flushed before the servers start. CPU is of the Node server's process alone, without Redis.`,
         "Ours: everything on, heartbeats and events too, with a deadline of 5 s, so that a busy machine cannot turn a check into one that the fail mode allows; the bench ends if there was one. express-rate-limit: with rate-limit-redis's RedisStore. rate-limiter-flexible: RateLimiterRedis. @fastify/rate-limit: its Redis store, against bare Fastify. The peers each with a connection of ioredis's default settings.",
-        'The flood: one client on all connections. MONITOR tells every command that comes to Redis on a socket; those whose arguments name the client are counted, whichever they are: the look whether its block still stands, and the counts of its refusals.',
+        'The flood: one client on all connections. MONITOR tells every command that comes to Redis on a socket; those with a key of this client are counted, whichever they are: the look whether its block still stands (`block`), and what it was answered, for its page (`history`). The instance’s own heartbeat and statistics are not among them. The rate is that between the first and the last of them.',
       ],
     }
   } finally {
