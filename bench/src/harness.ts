@@ -60,7 +60,7 @@ export function random(seed: number): () => number {
   }
 }
 
-/** Interleaved rounds, A B C A B C …: what the machine does to one contender in a round, it does to all. */
+/** Interleaved rounds, A B C, C B A …: what the machine does to one contender in a round, it does to all, and a drift cancels out. */
 export async function interleave<Name extends string, T>(
   names: readonly Name[],
   rounds: number,
@@ -68,7 +68,7 @@ export async function interleave<Name extends string, T>(
 ): Promise<Record<Name, T[]>> {
   const results = Object.fromEntries(names.map(name => [name, [] as T[]])) as Record<Name, T[]>
   for (let round = 0; round < rounds; round++) {
-    for (const name of names) results[name].push(await measure(name, round))
+    for (const name of round % 2 === 0 ? names : [...names].reverse()) results[name].push(await measure(name, round))
   }
   return results
 }
@@ -97,6 +97,13 @@ export function spread(values: readonly number[], format: (value: number) => str
   return `${format(median(values))} (${format(Math.min(...values))}–${format(Math.max(...values))})`
 }
 
+/** `1.23 (1.20–1.26)`: the median and the quartiles, where rounds are many and short. */
+export function quartiles(values: readonly number[], format: (value: number) => string): string {
+  const sorted = [...values].sort((a, b) => a - b)
+  const at = (share: number) => format(sorted[Math.round((sorted.length - 1) * share)] as number)
+  return `${format(median(values))} (${at(0.25)}–${at(0.75)})`
+}
+
 export const fixed = (digits: number) => (value: number) => value.toFixed(digits)
 export const thousands = (value: number) => `${Math.round(value / 1000).toLocaleString('en')}k`
 export const whole = (value: number) => Math.round(value).toLocaleString('en')
@@ -114,7 +121,8 @@ export function goalOf(
   return {
     what,
     goal: `${kind} ${bound}${unit}`,
-    measured: `${spread(values, fixed(2))}${unit}`,
+    // Of many short rounds the extremes say little.
+    measured: `${(values.length > 20 ? quartiles : spread)(values, fixed(2))}${unit}`,
     met: kind === 'at most' ? measured <= bound : measured >= bound,
     unsure: low < bound && bound < high,
   }

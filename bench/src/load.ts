@@ -10,7 +10,8 @@ export class Load {
       (_, i) =>
         new Client(`http://127.0.0.1:${port}`, {
           pipelining: 1,
-          connect: process.platform === 'linux' ? { localAddress: `127.0.1.${(i % addresses) + 1}` } : {},
+          // Of the client: undici overrides it in `connect`.
+          ...(process.platform === 'linux' && { localAddress: `127.0.1.${(i % addresses) + 1}` }),
         }),
     )
   }

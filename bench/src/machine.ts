@@ -3,7 +3,15 @@ import { createRequire } from 'node:module'
 import { availableParallelism, cpus, loadavg, release, totalmem, type } from 'node:os'
 import { dirname, join } from 'node:path'
 
-const PEERS = ['express', 'express-rate-limit', 'rate-limit-redis', 'rate-limiter-flexible', 'ioredis'] as const
+const PEERS = [
+  'express',
+  'express-rate-limit',
+  'rate-limit-redis',
+  'rate-limiter-flexible',
+  'fastify',
+  '@fastify/rate-limit',
+  'ioredis',
+] as const
 
 const require = createRequire(import.meta.url)
 

@@ -31,10 +31,22 @@ export async function loadInside(): Promise<Inside> {
   return { MemoryStore, compilePolicy, compilePenalty }
 }
 
+/** Limits of one policy: so many in a window, and with more than one also in longer ones, which refuse nobody. */
+export const limitsOf = (limit: number, window = '1m', limits = 1) =>
+  [
+    { limit, window },
+    { limit: limit * 20, window: '2h' },
+    { limit: limit * 100, window: '1d' },
+  ].slice(0, limits)
+
 /** A policy as the stores are given it: so many a minute, with the default penalty. */
-export const storePolicy = ({ compilePolicy, compilePenalty }: Inside, limit: number, algorithm = 'sliding_window') =>
+export const storePolicy = (
+  { compilePolicy, compilePenalty }: Inside,
+  limits: readonly object[],
+  algorithm = 'sliding_window',
+) =>
   compilePolicy(
-    { id: 'default', match: ['*'], limits: [{ limit, window: '1m' }], cost: 1, mode: 'enforce' },
+    { id: 'default', match: ['*'], limits, cost: 1, mode: 'enforce' },
     compilePenalty({ threshold: 5, window: '5m', block: ['15m'], memory: '1d' }),
     { algorithm, failMode: 'open' },
   )

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
 import type { Goal, Section, Table } from './harness.ts'
@@ -92,8 +92,10 @@ export function write(report: Report, names: readonly string[]): void {
   const met = goals.filter(goal => goal.met).length
   const unsure = goals.filter(goal => goal.unsure).length
   const noise = unsure > 0 ? `; within the noise, where another run may say otherwise: ${unsure}` : ''
-  mkdirSync(new URL('../../docs/plots/', import.meta.url), { recursive: true })
+  const plots = new URL('../../docs/plots/', import.meta.url)
+  mkdirSync(plots, { recursive: true })
   for (const { name, charts = [] } of kept) {
+    for (const file of readdirSync(plots)) if (/^(.*)-\d+\.svg$/.exec(file)?.[1] === name) rmSync(new URL(file, plots))
     for (const [i, chart] of charts.entries()) {
       writeFileSync(new URL(`../../docs/${plotOf(name, i)}`, import.meta.url), plot(chart))
     }

@@ -62,7 +62,9 @@ export function build(): void {
 export async function main(report: Report, benches: readonly Bench[]): Promise<void> {
   const usage = usageOf(report, benches)
   const { names, ...asked } = parse(process.argv.slice(2), usage, report, benches)
-  const context: Context = { ...asked, log: line => console.log(line) }
+  const begun = performance.now()
+  const elapsed = () => Math.round((performance.now() - begun) / 1000)
+  const context: Context = { ...asked, log: line => console.log(`${String(elapsed()).padStart(4)} s ${line}`) }
   if (!report.promises) build()
   console.log(`${machine()}; ${versions()}; seed ${asked.seed}`)
   let held = true
@@ -82,7 +84,12 @@ export async function main(report: Report, benches: readonly Bench[]): Promise<v
       tookSeconds: Math.round((performance.now() - started) / 1000),
       ...section,
     }
-    console.log(`\n${sectionOf(report, kept)}`)
+    // Of a whole run the page is what there is to read.
+    if (names.length > 0) console.log(`\n${sectionOf(report, kept)}`)
+    else
+      console.log(
+        `${kept.tookSeconds} s; ${section.goals.filter(({ met }) => met).length} of ${section.goals.length} goals`,
+      )
     if (asked.quick || asked.oursOnly) continue
     keep(report, kept)
     write(
@@ -90,5 +97,6 @@ export async function main(report: Report, benches: readonly Bench[]): Promise<v
       benches.map(bench => bench.name),
     )
   }
+  console.log(`\n${elapsed()} s in all`)
   if (!held) process.exitCode = 1
 }

@@ -24,6 +24,27 @@ import type { Args as Delayed, Calls as DelayedCalls } from '../workers/delayed.
 const BOUNCER = fileURLToPath(new URL('../../../packages/cli/bin/bouncer.js', import.meta.url))
 const KEYS = 1_000_000
 const BLOCKS = 10_000
+const EMPTY = 'an empty `node`'
+/** Through a server; those that only read, or leave no more than a line in the audit. */
+const COMMANDS = [
+  'status',
+  'clients',
+  'inspect 192.0.2.1',
+  'explain 192.0.2.1',
+  'events',
+  'unblock 192.0.2.1',
+  'block 192.0.2.2 --for 15m --reason bench',
+  'blocks',
+  'allow list',
+  'deny list',
+  'policy list',
+  'policy get default',
+  'doctor',
+  'audit',
+  'keys',
+  'completion bash',
+]
+const UNBLOCK = '`bouncer unblock 192.0.2.1`'
 /** µs: a call that takes longer keeps everybody else waiting. */
 const SLOW_US = 10_000
 
@@ -39,7 +60,9 @@ async function run(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promis
     out += text
   })
   const [code] = await once(child, 'close')
-  if (code !== 0) throw new Error(`node ${args.join(' ')} ended with ${code}`)
+  // What the doctor finds is no failure.
+  if (code !== 0 && !(code === 1 && args.includes('doctor')))
+    throw new Error(`node ${args.join(' ')} ended with ${code}`)
   return { seconds: (performance.now() - started) / 1000, out }
 }
 
@@ -49,28 +72,33 @@ async function starts(
   { quick, log }: Context,
 ): Promise<{ table: Table; goals: Goal[] }> {
   const direct = `redis://${redis.host}:${redis.port}`
-  const commands = {
-    'an empty `node`': ['-e', '0'],
+  const commands: Record<string, readonly string[]> = {
+    [EMPTY]: ['-e', '0'],
     '`bouncer --version`': [BOUNCER, '--version'],
-    '`bouncer unblock X`, through a server': [BOUNCER, '--url', url, 'unblock', '192.0.2.1'],
-    '`bouncer unblock X`, straight on Redis': [BOUNCER, '--redis', direct, 'unblock', '192.0.2.1'],
-    '`bouncer explain X`, through a server': [BOUNCER, '--url', url, 'explain', '192.0.2.1'],
-    '`bouncer policy list`, through a server': [BOUNCER, '--url', url, 'policy', 'list'],
-  } as const
-  const names = Object.keys(commands) as (keyof typeof commands)[]
-  const took = await interleave(names, quick ? 5 : 15, async name => {
-    const { seconds } = await run(commands[name], { BOUNCER_TOKEN: TOKEN })
+    [`${UNBLOCK}, straight on Redis`]: [BOUNCER, '--redis', direct, 'unblock', '192.0.2.1'],
+    ...Object.fromEntries(
+      COMMANDS.map(typed => [`\`bouncer ${typed}\``, [BOUNCER, '--url', url, ...typed.split(' ')]]),
+    ),
+  }
+  const names = Object.keys(commands)
+  const took = await interleave(names, quick ? 2 : 7, async name => {
+    const { seconds } = await run(commands[name] as readonly string[], { BOUNCER_TOKEN: TOKEN })
     return seconds * 1000
   })
-  const ratio = (name: keyof typeof commands) => ratios(took[name], took['an empty `node`'])
-  const rows = names.map(name => [name, spread(took[name], whole), spread(ratio(name), fixed(2))])
+  const of = (name: string) => took[name] as number[]
+  const ratio = (name: string) => ratios(of(name), of(EMPTY))
+  const rows = names.map(name => [name, spread(of(name), whole), spread(ratio(name), fixed(2))])
   log(`  ${rows.map(([name, ms]) => `${name} ${ms} ms`).join('; ')}`)
   return {
-    table: { title: 'From typing to the end of the process', columns: ['', 'ms', '× an empty `node`'], rows },
+    table: {
+      title: 'From typing to the end of the process, through a server unless it says otherwise',
+      columns: ['', 'ms', '× an empty `node`'],
+      rows,
+    },
     goals: [
       goalOf('`bouncer --version` against an empty node', 'at most', 1.5, ratio('`bouncer --version`')),
-      goalOf('`bouncer unblock` through a server', 'at most', 2.5, ratio('`bouncer unblock X`, through a server')),
-      goalOf('`bouncer unblock` straight on Redis', 'at most', 3.5, ratio('`bouncer unblock X`, straight on Redis')),
+      goalOf('`bouncer unblock` through a server', 'at most', 2.5, ratio(UNBLOCK)),
+      goalOf('`bouncer unblock` straight on Redis', 'at most', 3.5, ratio(`${UNBLOCK}, straight on Redis`)),
     ],
   }
 }

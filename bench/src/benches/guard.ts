@@ -2,7 +2,7 @@ import { type Bench, type Context, type Goal, goalOf, interleave, median, ratios
 import { BenchRedis } from '../redis.ts'
 import type { Contender } from '../workers/embedded.ts'
 import { measure } from './embedded.ts'
-import { play, tell } from './redis.ts'
+import { alike, play, tell } from './redis.ts'
 
 /**
  * A short look for CI: ratios against peers in the same run, held to floors so far below what is measured on a quiet machine
@@ -13,8 +13,8 @@ async function run({ seed, log }: Context): Promise<Section> {
   const goals: Goal[] = []
   const redis = await BenchRedis.start()
   try {
-    const rounds = { generations: 1, rounds: 3, warm: 2 }
-    const [measured] = await play(redis, ['ours', ...peers] as const, [{ inFlight: 64, each: 20 }], rounds, seed)
+    const scene = { title: '', clients: 1000, each: 20, inFlight: 64, rounds: 3 }
+    const [measured] = await play(redis, alike(['ours', ...peers]), [scene], { generations: 1, warm: 2, seed })
     const { against, rival, table } = tell('64 in flight', measured as NonNullable<typeof measured>, peers)
     goals.push(
       goalOf(`On Redis, 64 in flight: checks a second against ${rival}`, 'at least', 1.2, against('ours', 'perSecond')),

@@ -1,6 +1,6 @@
 import type { Bench } from '../harness.ts'
 import { cli } from './cli.ts'
-import { dashboard } from './dashboard.ts'
+import { dashboard, dashboardHeap } from './dashboard.ts'
 import { embedded } from './embedded.ts'
 import { guard } from './guard.ts'
 import { httpEmbedded } from './http-embedded.ts'
@@ -21,5 +21,6 @@ export const benches: readonly Bench[] = [
   cli,
   ops,
   dashboard,
+  dashboardHeap,
   guard,
 ]

@@ -85,7 +85,7 @@ async function run({ quick, seed, log }: Context): Promise<Section> {
   try {
     const starts: number[] = []
     const onRedis: number[] = []
-    for (let i = 0; i < (quick ? 2 : 8); i++) {
+    for (let i = 0; i < (quick ? 2 : 5); i++) {
       starts.push(await coldStart())
       onRedis.push(await coldStart(where))
     }
@@ -113,7 +113,7 @@ async function run({ quick, seed, log }: Context): Promise<Section> {
         socket.emit('subscribe', 'events')
         await sleep(1500)
         const made = new Map<string, number>()
-        for (let i = 0; i < (quick ? 20 : 150); i++) {
+        for (let i = 0; i < (quick ? 20 : 120); i++) {
           const client = `10.5.${i >> 8}.${i & 255}`
           made.set(client, await fleet.call('violate', client))
           await sleep(50 + chance() * 150)

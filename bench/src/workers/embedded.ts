@@ -1,9 +1,10 @@
 import { createRequire } from 'node:module'
 import { createBouncer } from '@api-bouncer/limiter'
+import type { RateLimitPluginOptions } from '@fastify/rate-limit'
 import express from 'express'
 import { MemoryStore, rateLimit } from 'express-rate-limit'
 import { type Cost, costOf, inFlight, random } from '../harness.ts'
-import { address, loadInside, storePolicy, withLimit } from '../ours.ts'
+import { address, limitsOf, loadInside, storePolicy, withLimit } from '../ours.ts'
 
 const { RateLimiterMemory } = createRequire(import.meta.url)(
   'rate-limiter-flexible',
@@ -15,6 +16,7 @@ export type Contender =
   | 'our store'
   | 'express-rate-limit'
   | 'rate-limiter-flexible'
+  | '@fastify/rate-limit'
   | 'our middleware'
   | "express-rate-limit's middleware"
   | "rate-limiter-flexible's middleware"
@@ -106,7 +108,7 @@ async function checkOf(contender: Contender, ips: readonly string[], limit: numb
     }
     case 'our store': {
       const inside = await loadInside()
-      const policy = storePolicy(inside, limit)
+      const policy = storePolicy(inside, limitsOf(limit))
       const store = new inside.MemoryStore()
       const route = `GET ${ROUTE}`
       return k => store.check({ client: ips[k] as string, policy, cost: 1, route, penalise: true })
@@ -119,6 +121,11 @@ async function checkOf(contender: Contender, ips: readonly string[], limit: numb
     case 'rate-limiter-flexible': {
       const limiter = new RateLimiterMemory({ points: limit, duration: 60 })
       return k => limiter.consume(ips[k] as string)
+    }
+    case '@fastify/rate-limit': {
+      const asked = ips.map(fastifyRequestOf)
+      const limiter = await fastifyLimiter({ max: limit, timeWindow: 60_000, cache: ips.length })
+      return k => limiter(asked[k] as never)
     }
     case 'our middleware': {
       const middleware = createBouncer({ ...withLimit(limit) }).express()
@@ -134,6 +141,23 @@ async function checkOf(contender: Contender, ips: readonly string[], limit: numb
     }
   }
 }
+
+/** A Fastify application, with its limiter in front if there are options. Loaded here, so that nobody else carries it. */
+export async function fastifyApp(options?: RateLimitPluginOptions) {
+  const app = (await import('fastify')).default()
+  if (options) await app.register((await import('@fastify/rate-limit')).default, options)
+  return app
+}
+
+/** @fastify/rate-limit's decision, without the hook that Fastify runs it in. */
+export async function fastifyLimiter(options: RateLimitPluginOptions) {
+  const app = await fastifyApp(options)
+  await app.ready()
+  return app.createRateLimit()
+}
+
+/** As much of a Fastify request as it looks at. */
+export const fastifyRequestOf = (ip: string) => ({ ip, routeOptions: {} }) as never
 
 interface Response {
   set(headers: object): unknown

@@ -8,13 +8,19 @@ import { rateLimit } from 'express-rate-limit'
 import { Redis } from 'ioredis'
 import { RedisStore } from 'rate-limit-redis'
 import { answering, redisOf, withLimit } from '../ours.ts'
-import { flexible } from './embedded.ts'
+import { fastifyApp, flexible } from './embedded.ts'
 
 const { RateLimiterMemory, RateLimiterRedis } = createRequire(import.meta.url)(
   'rate-limiter-flexible',
 ) as typeof import('rate-limiter-flexible')
 
-export type Contender = 'bare Express' | 'ours' | 'express-rate-limit' | 'rate-limiter-flexible'
+export type Contender =
+  | 'bare Express'
+  | 'ours'
+  | 'express-rate-limit'
+  | 'rate-limiter-flexible'
+  | 'bare Fastify'
+  | '@fastify/rate-limit'
 
 export interface Args {
   readonly contender: Contender
@@ -30,10 +36,12 @@ export interface Calls {
   degraded(): number
 }
 
-async function limiterOf({ contender, limit, redis }: Args): Promise<{ use?: RequestHandler; bouncer?: Bouncer }> {
+async function expressLimiterOf({
+  contender,
+  limit,
+  redis,
+}: Args): Promise<{ use?: RequestHandler; bouncer?: Bouncer }> {
   switch (contender) {
-    case 'bare Express':
-      return {}
     case 'ours': {
       const bouncer = createBouncer({ ...withLimit(limit, '1h'), ...(redis && { redis: redisOf(redis) }) })
       await answering(bouncer)
@@ -56,15 +64,28 @@ async function limiterOf({ contender, limit, redis }: Args): Promise<{ use?: Req
         : new RateLimiterMemory(counted)
       return { use: (req, res, next) => void flexible(limiter, limit, req, res, next) }
     }
+    default:
+      return {}
   }
 }
 
-/** An Express application with one route and, in front of it, one limiter or none. */
+const ANSWER = { items: [1, 2, 3], total: 3 }
+
+async function serveFastify({ contender, limit, redis }: Args): Promise<Calls> {
+  const limiter = { max: limit, timeWindow: 3_600_000, ...(redis && { redis: new Redis(redis) }) }
+  const app = await fastifyApp(contender === 'bare Fastify' ? undefined : limiter)
+  app.get('/api/data', async () => ANSWER)
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  return { port: () => (app.server.address() as AddressInfo).port, degraded: () => 0 }
+}
+
+/** An application of Express or Fastify with one route and, in front of it, one limiter or none. */
 export default async function start(args: Args): Promise<Calls> {
+  if (args.contender === 'bare Fastify' || args.contender === '@fastify/rate-limit') return serveFastify(args)
   const app = express()
-  const { use, bouncer } = await limiterOf(args)
+  const { use, bouncer } = await expressLimiterOf(args)
   if (use) app.use(use)
-  app.get('/api/data', (_req, res) => void res.json({ items: [1, 2, 3], total: 3 }))
+  app.get('/api/data', (_req, res) => void res.json(ANSWER))
   const server = createServer(app).listen(0, '127.0.0.1')
   await once(server, 'listening')
   return { port: () => (server.address() as AddressInfo).port, degraded: () => bouncer?.totals().degraded ?? 0 }

@@ -3,22 +3,46 @@ import { createBouncer } from '@api-bouncer/limiter'
 import { Cluster, Redis } from 'ioredis'
 import { RedisStore as RateLimitRedis } from 'rate-limit-redis'
 import { type Cost, costOf, random } from '../harness.ts'
-import { address, answering, loadInside, openRedisStore, redisOf, storePolicy, withLimit } from '../ours.ts'
-import { ROUTE, requestOf } from './embedded.ts'
+import { address, answering, limitsOf, loadInside, openRedisStore, redisOf, storePolicy, withLimit } from '../ours.ts'
+import { fastifyLimiter, fastifyRequestOf, ROUTE, requestOf } from './embedded.ts'
 
-const { RateLimiterRedis } = createRequire(import.meta.url)(
+const { RateLimiterRedis, RateLimiterUnion } = createRequire(import.meta.url)(
   'rate-limiter-flexible',
 ) as typeof import('rate-limiter-flexible')
 
-export type Contender = 'ours' | 'ours, whole' | 'rate-limiter-flexible' | 'rate-limit-redis' | 'PING'
+export type Contender =
+  | 'ours'
+  | 'ours, whole'
+  | 'rate-limiter-flexible'
+  | 'rate-limit-redis'
+  | '@fastify/rate-limit'
+  | 'PING'
 
-export interface Args {
+/** What checks, and by what rule. */
+export interface Setup {
   readonly contender: Contender
-  readonly redis: { readonly host: string; readonly port: number } | { readonly cluster: string[] }
-  /** Units a minute and client. */
+  /** Units a window and client. */
   readonly limit: number
+  /** By default a minute. */
+  readonly windowSeconds?: number
+  /** So many limits in the policy; all but the first are wide. */
+  readonly limits?: 1 | 3
   /** Of ours; the peers have one. */
   readonly algorithm?: string
+}
+
+export interface Args extends Setup {
+  readonly redis: { readonly host: string; readonly port: number } | { readonly cluster: string[] }
+}
+
+/** What is checked. */
+export interface Work {
+  readonly clients: number
+  /** Of each client, in random order that is the same for everyone. */
+  readonly each: number
+  readonly inFlight: number
+  /** Only the first so many of these checks. */
+  readonly count?: number
   readonly seed: number
 }
 
@@ -26,11 +50,13 @@ export interface Figures extends Cost {
   /** What one check waited, ms. */
   readonly p50: number
   readonly p99: number
+  readonly p999: number
+  readonly count: number
 }
 
 export interface Calls {
-  /** `each` checks of each of `clients` clients in random order, `inFlight` at once. All must be allowed, by Redis. */
-  run(clients: number, each: number, inFlight: number): Promise<Figures>
+  /** All must be allowed, by Redis. */
+  run(work: Work): Promise<Figures>
   /** So many checks of one client, some refused. */
   take(client: string, units: number): Promise<void>
 }
@@ -51,12 +77,14 @@ async function checkOf({
   contender,
   redis,
   limit,
+  windowSeconds = 60,
+  limits = 1,
   algorithm,
 }: Args): Promise<{ ask: Asked; allowed: (answer: never) => boolean }> {
   switch (contender) {
     case 'ours': {
       const store = await openRedisStore(redis)
-      const policy = storePolicy(await loadInside(), limit, algorithm)
+      const policy = storePolicy(await loadInside(), limitsOf(limit, `${windowSeconds}s`, limits), algorithm)
       const route = `GET ${ROUTE}`
       return {
         ask: client => store.check({ client, policy, cost: 1, route, penalise: true }),
@@ -64,7 +92,7 @@ async function checkOf({
       }
     }
     case 'ours, whole': {
-      const bouncer = createBouncer({ ...withLimit(limit), redis: redisOf(redis) })
+      const bouncer = createBouncer({ ...withLimit(limit, `${windowSeconds}s`), redis: redisOf(redis) })
       await answering(bouncer)
       const requests = new Map<string, ReturnType<typeof requestOf>>()
       return {
@@ -81,18 +109,36 @@ async function checkOf({
       }
     }
     case 'rate-limiter-flexible': {
-      const limiter = new RateLimiterRedis({ storeClient: connectTo(redis), points: limit, duration: 60 })
-      return { ask: client => limiter.consume(client), allowed: () => true }
+      const storeClient = connectTo(redis)
+      const limiter = (points: number, duration: number) =>
+        new RateLimiterRedis({
+          storeClient,
+          points,
+          duration,
+          keyPrefix: `rlflx${duration === windowSeconds ? '' : duration}`,
+        })
+      const one = limiter(limit, windowSeconds)
+      const all =
+        limits === 1 ? one : new RateLimiterUnion(one, limiter(limit * 20, 7200), limiter(limit * 100, 86_400))
+      return { ask: client => all.consume(client), allowed: () => true }
     }
     case 'rate-limit-redis': {
       const connection = connectTo(redis)
       const store = new RateLimitRedis({
         sendCommand: (command, ...args) => connection.call(command, ...args) as Promise<never>,
       })
-      await store.init({ windowMs: 60_000 } as never)
+      await store.init({ windowMs: windowSeconds * 1000 } as never)
       return {
         ask: client => store.increment(client),
         allowed: ({ totalHits }: { totalHits: number }) => totalHits <= limit,
+      }
+    }
+    case '@fastify/rate-limit': {
+      const store = connectTo(redis)
+      const limiter = await fastifyLimiter({ max: limit, timeWindow: windowSeconds * 1000, redis: store })
+      return {
+        ask: client => limiter(fastifyRequestOf(client)),
+        allowed: (answer: { isExceeded?: boolean }) => answer.isExceeded === false,
       }
     }
     case 'PING': {
@@ -103,24 +149,25 @@ async function checkOf({
 }
 
 /** Each of so many clients so many times, in an order that is the same for everyone. */
-function order(clients: number, each: number, seed: number): Uint16Array {
-  const sequence = Uint16Array.from({ length: clients * each }, (_, i) => i % clients)
+function order({ clients, each, count = clients * each, seed }: Work): Uint32Array {
+  const sequence = Uint32Array.from({ length: clients * each }, (_, i) => i % clients)
   const next = random(seed)
-  for (let i = sequence.length - 1; i > 0; i--) {
-    const j = Math.floor(next() * (i + 1))
+  for (let i = 0; i < count; i++) {
+    const j = i + Math.floor(next() * (sequence.length - i))
     const held = sequence[i] as number
     sequence[i] = sequence[j] as number
     sequence[j] = held
   }
-  return sequence
+  return sequence.subarray(0, count)
 }
 
 export default async function start(args: Args): Promise<Calls> {
   const { ask, allowed } = await checkOf(args)
-  const ips = Array.from({ length: 1000 }, (_, i) => address(i))
+  const ips: string[] = []
   return {
-    async run(clients, each, inFlight) {
-      const sequence = order(clients, each, args.seed)
+    async run(work) {
+      for (let i = ips.length; i < work.clients; i++) ips.push(address(i))
+      const sequence = order(work)
       const waited = new Float64Array(sequence.length)
       let next = 0
       async function lane(): Promise<void> {
@@ -133,11 +180,11 @@ export default async function start(args: Args): Promise<Calls> {
         }
       }
       const cost = await costOf(async () => {
-        await Promise.all(Array.from({ length: inFlight }, lane))
+        await Promise.all(Array.from({ length: work.inFlight }, lane))
       })
       waited.sort()
       const percentile = (p: number) => waited[Math.floor((waited.length * p) / 100)] as number
-      return { ...cost, p50: percentile(50), p99: percentile(99) }
+      return { ...cost, count: waited.length, p50: percentile(50), p99: percentile(99), p999: percentile(99.9) }
     },
     async take(client, units) {
       // A refusal is a rejection at rate-limiter-flexible, and no Error.
