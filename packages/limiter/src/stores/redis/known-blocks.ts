@@ -1,7 +1,11 @@
 import type { Block } from '../../contracts/index.ts'
 
-/** What this process knows of a block is trusted for so long; then one request of the client asks Redis again. */
-const TRUST_MS = 1000
+/**
+ * What this process knows of a block is trusted for so long; then one request of the client asks Redis again. Longer than a second, so
+ * that with its history (every 5 s) a flood of a blocked client is less than one command a second. An unblock need not wait for it: see
+ * `distrustAll`.
+ */
+const TRUST_MS = 1300
 
 interface Known {
   readonly block: Block
