@@ -1,5 +1,13 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import type { ClientDetail, ClientSummary, Explanation, LimitVerdict, StatsFrame, Usage } from '../contracts/index.ts'
+import {
+  type ClientDetail,
+  type ClientSummary,
+  type Explanation,
+  type LimitVerdict,
+  own,
+  type StatsFrame,
+  type Usage,
+} from '../contracts/index.ts'
 import { normaliseAddress } from '../identity/address.ts'
 import { type Identity, NO_ADDRESS, type Peer } from '../identity/identify.ts'
 import type { Rules } from '../policies/rules.ts'
@@ -213,7 +221,7 @@ export async function explain(
     })),
     ...lists,
     ...(record.block && { block: record.block }),
-    violations: [...(record.violations[policy?.penalty?.scope ?? ''] ?? [])],
+    violations: [...(own(record.violations, policy?.penalty?.scope ?? '') ?? [])],
     refusals: [...record.refusals],
     limits: plain(verdict?.limits ?? []),
   }

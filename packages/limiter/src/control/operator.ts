@@ -30,6 +30,7 @@ import {
   type ListPut,
   listPut,
   type NewEvent,
+  own,
   type PolicyRecord,
   parseDuration,
   policySchema,
@@ -393,7 +394,7 @@ export class Operator implements ControlPlane, FleetView {
     actor: Actor,
   ): Made<PolicyRecord> {
     const current = recordOf(state, policy.id)
-    const version = (current?.version ?? state.tombstones[policy.id] ?? 0) + 1
+    const version = (current?.version ?? own(state.tombstones, policy.id) ?? 0) + 1
     const updatedAt = this.options.backend.store.now()
     const record: PolicyRecord = { policy, version, updatedAt, updatedBy: actor.by, ...(revert && { revert }) }
     return {

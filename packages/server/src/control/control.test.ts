@@ -161,6 +161,7 @@ describe('the admin API', () => {
     ['PUT', '/admin/policies/a', { policy: { id: 'a', limits: [] } }, 400, 'policy.limits'],
     ['PUT', '/admin/policies/a', { policy: { id: 'a', limits, match: '/x/:' } }, 400, 'does not parse'],
     ['PUT', '/admin/policies/a', { policy: { id: 'a', limits } }, 400, 'equally well'],
+    ['PUT', '/admin/policies/valueOf', { policy: { id: 'valueOf', limits } }, 400, 'every JavaScript object has'],
     ['GET', '/admin/policies/none', undefined, 404, 'there is no policy "none"'],
     ['GET', '/admin/policies/none/history', undefined, 404, 'there is no policy'],
     ['POST', '/admin/policies/auth/rollback', { version: 9 }, 404, 'has no version 9'],
