@@ -21,6 +21,7 @@ import {
 import { Server, type Socket } from 'socket.io'
 import { type Caller, callerOf, isNamed, isOwnOrigin, type Tokens } from './control/access.ts'
 import type { Role, Sessions } from './control/session.ts'
+import type { WrongTokens } from './control/wrong-tokens.ts'
 import type { Measured } from './metrics.ts'
 
 /** Events told one by one, a second; of the rest the counts. */
@@ -43,6 +44,7 @@ export interface LiveOptions {
   readonly bouncer: Bouncer
   readonly tokens: Tokens
   readonly sessions: Sessions
+  readonly wrong: WrongTokens
   readonly logger: Pick<Logger, 'error'>
   /** The names this control plane answers to; undefined: all. */
   readonly names: readonly string[] | undefined
@@ -130,11 +132,12 @@ export function serveLive(http: HttpServer, options: LiveOptions): Live {
 const roomOf = (session: string) => `session ${session}`
 
 /** Who wants to look on, or why they may not. */
-function admit(req: IncomingMessage, { tokens, sessions, names }: LiveOptions): Caller | string {
+function admit(req: IncomingMessage, { tokens, sessions, names, wrong }: LiveOptions): Caller | string {
   if (!isNamed(req, names)) return 'another host'
   const own = isOwnOrigin(req)
   if (own === false) return 'another origin'
   const caller = callerOf(req, tokens, sessions)
+  if (caller === 'wrong token') wrong.add(req.socket.remoteAddress)
   if (!caller || caller === 'wrong token') return 'not signed in'
   // A browser says where it comes from.
   return caller.session && own === undefined ? 'another origin' : caller

@@ -2,6 +2,7 @@ import type { Request, RequestHandler } from 'express'
 import { HttpError } from '../problem.ts'
 import { type Caller, callerOf, isNamed, isOwnOrigin, type Tokens } from './access.ts'
 import { isSame, type Sessions } from './session.ts'
+import type { WrongTokens } from './wrong-tokens.ts'
 
 /**
  * Refuses requests that name another host than this one. A page on a name whose DNS its owner points at 127.0.0.1 is
@@ -28,10 +29,11 @@ const callers = new WeakMap<Request, Caller>()
 export const callerFor = (req: Request): Caller => callers.get(req) as Caller
 
 /** Lets through who sends `Authorization: Bearer TOKEN`, or the cookie of a session with, for a change, its CSRF token. */
-export function requireCaller(tokens: Tokens, sessions: Sessions | undefined): RequestHandler {
+export function requireCaller(tokens: Tokens, sessions: Sessions | undefined, wrong: WrongTokens): RequestHandler {
   return (req, res, next) => {
     const caller = callerOf(req, tokens, sessions)
     if (caller === undefined || caller === 'wrong token') {
+      if (caller) wrong.add(req.socket.remoteAddress)
       res.set('WWW-Authenticate', `Bearer realm="api-bouncer"${caller ? ', error="invalid_token"' : ''}`)
       const detail = caller ? 'Wrong token' : 'Send the admin token: Authorization: Bearer TOKEN'
       return next(new HttpError(401, detail, { code: 'ERR_UNAUTHORISED' }))
