@@ -23,6 +23,9 @@ export const refuseCrossSite: RequestHandler = (req, _res, next) => {
   next(new HttpError(403, 'A page of another site asked for this change'))
 }
 
+/** A page that was touched so long ago has somebody in front of it. */
+const PRESENT_MS = 60_000
+
 const callers = new WeakMap<Request, Caller>()
 
 /** Who `requireCaller` has let through. */
@@ -43,11 +46,19 @@ export function requireCaller(tokens: Tokens, sessions: Sessions | undefined, wr
         const detail = "This change lacks the session's X-CSRF-Token, which GET /dashboard/session tells"
         return next(new HttpError(403, detail, { code: 'ERR_UNAUTHORISED' }))
       }
-      sessions.use(caller.session)
+      if (isInUse(req)) sessions.use(caller.session)
     }
     callers.set(req, caller)
     next()
   }
+}
+
+/**
+ * Whether somebody is there. The dashboard's pages ask on by themselves, and say how long ago they were last touched; who
+ * changes something, or says nothing of it as a script does, is there.
+ */
+function isInUse(req: Request): boolean {
+  return !SAFE_METHODS.has(req.method) || Number(req.get('x-untouched-ms') ?? 0) < PRESENT_MS
 }
 
 const hasCsrf = (req: Request, csrf: string) => isSame(req.get('x-csrf-token') ?? '', csrf)
