@@ -68,8 +68,8 @@ export function createMetrics(
   family('rate_limit_active_blocks', 'gauge', 'Clients blocked now; none while the store does not say', async () => {
     // A scrape does not wait for a store that is known to be away.
     if (bouncer.health().state !== 'ok') return []
-    return bouncer.control.blocks().then(
-      blocks => [{ value: blocks.length }],
+    return bouncer.control.blocks({ limit: 1 }).then(
+      ({ total }) => [{ value: total }],
       () => [],
     )
   })

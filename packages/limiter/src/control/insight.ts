@@ -137,7 +137,7 @@ export async function listClients(
   limit: number,
 ): Promise<ClientSummary[]> {
   const rates = ratesOf(frames)
-  const [blocks, refused] = await Promise.all([backend.store.blocks(), troubled(backend, 500)])
+  const [{ blocks }, refused] = await Promise.all([backend.store.blocks(LOOKED_AT), troubled(backend, 500)])
   const blocked = blocks.map(({ client }) => client)
   const clients = [...new Set([...rates.keys(), ...refused, ...blocked])].slice(0, LOOKED_AT)
   const summaries = await summarise(backend, rules, clients, rates)

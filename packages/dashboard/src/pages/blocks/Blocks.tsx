@@ -1,4 +1,4 @@
-import type { Block } from '@api-bouncer/limiter/contracts'
+import type { Block, BlockPage } from '@api-bouncer/limiter/contracts'
 import { Button, Group, Text, TextInput } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
 import { useMemo, useState } from 'react'
@@ -65,11 +65,18 @@ const columnsOf = (unblock: (client: string) => void): readonly Column<Block>[] 
   },
 ]
 
-const NONE: readonly Block[] = []
+const NONE: BlockPage = { blocks: [], total: 0 }
+
+/** The control plane tells no more at once. */
+const SHOWN = 10_000
 
 /** Who is kept out, why and for how long. */
 export default function Blocks() {
-  const blocks = useQuery({ queryKey: keys.blocks, queryFn: () => control.blocks(), refetchInterval: 15_000 })
+  const blocks = useQuery({
+    queryKey: keys.blocks,
+    queryFn: () => control.blocks({ limit: SHOWN }),
+    refetchInterval: 15_000,
+  })
   const [filter, setFilter] = useSearchState('filter')
   const [dialog, setDialog] = useSearchState('do')
   const [unblocking, setUnblocking] = useState<string>()
@@ -77,7 +84,7 @@ export default function Blocks() {
   const [several, setSeveral] = useState(false)
   const readOnly = useReadOnly()
   const now = useNow(5000)
-  const all = blocks.data ?? NONE
+  const { blocks: all, total } = blocks.data ?? NONE
   const shown = useMemo(
     () => all.filter(block => block.until > now && matches(block, filter.trim().toLowerCase())),
     [all, filter, now],
@@ -105,7 +112,8 @@ export default function Blocks() {
           w={{ base: '100%', sm: 320 }}
         />
         <Text size="sm" c="dimmed" role="status">
-          {blocks.isSuccess ? `${count(shown.length)} of ${count(all.length)} in force` : ''}
+          {blocks.isSuccess ? `${count(shown.length)} of ${count(total)} in force` : ''}
+          {all.length < total && `: the first ${count(all.length)} to end are looked at here`}
         </Text>
         {chosen.length > 0 && (
           <Button size="compact-sm" variant="default" onClick={() => setSeveral(true)}>

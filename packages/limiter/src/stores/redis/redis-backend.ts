@@ -180,8 +180,7 @@ export function redisBackend(
         if (watching.delete(listener) && watching.size === 0) listen()
       }
     },
-    // The heartbeats take out what has ended.
-    countBlocks: () => withTimeout(connection.commands.zcard(keys.blocks), OPERATOR_MS),
+    countBlocks: () => store.countBlocks(),
     diagnose: () => diagnoseRedis(connection, keys),
     async close() {
       clearTimeout(calming)
