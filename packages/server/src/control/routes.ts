@@ -348,7 +348,7 @@ export const routes: readonly Route[] = [
     path: '/admin/settings',
     summary: 'Change them: { penalty?, ipv6Prefix? }; what is left out gets its default',
     answer: settingsSchema,
-    body: z.looseObject({}),
+    body: settingsSchema,
     handler: ({ control, body, actor }) => control.putSettings(body, actor),
   }),
   route({
