@@ -290,6 +290,19 @@ blocked 198.51.100.8 until TIME (in SPAN): =cmd\\x1b[31m, "all"
     }
   })
 
+  it('say when there are more than are shown', async () => {
+    await ok('block', '198.51.100.31', '198.51.100.32', '198.51.100.33', '--for', '4h')
+    const { code, out, err } = await bouncer(
+      ['blocks', '--client', '198.51.100.0/24', '-n', '2', '-o', 'ndjson'],
+      server.env,
+    )
+    expect([code, out.trimEnd().split('\n').length]).toEqual([0, 2])
+    expect(err).toBe('first 2 of 3 blocks; --limit 3 shows all\n')
+    const { err: ofAll } = await bouncer(['blocks', '--limit', '1'], server.env)
+    expect(ofAll).toMatch(/^first 1 of \d+ blocks; --limit \d+ shows all\n$/)
+    await ok('unblock', '198.51.100.0/24', '--yes')
+  })
+
   it('are rehearsed without a trace', async () => {
     expect(timeless(await ok('block', '198.51.100.20', '--dry-run'))).toBe(
       'would block 198.51.100.20 until TIME (in SPAN): manual\n',

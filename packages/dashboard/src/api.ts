@@ -1,6 +1,7 @@
 import { BouncerError, httpControlPlane } from '@api-bouncer/limiter/client'
 import type { Actor, ControlPlane, Session } from '@api-bouncer/limiter/contracts'
 import { QueryClient } from '@tanstack/react-query'
+import { touched } from './touched.ts'
 
 let csrf: string | undefined
 
@@ -15,7 +16,8 @@ export const control: ControlPlane = httpControlPlane({
   url: location.origin,
   fetch: async (url, init) => {
     const proof = csrf === undefined || init.method === 'GET' ? {} : { 'X-CSRF-Token': csrf }
-    const response = await fetch(url, { ...init, credentials: 'same-origin', headers: { ...init.headers, ...proof } })
+    const headers = { ...init.headers, ...touched(), ...proof }
+    const response = await fetch(url, { ...init, credentials: 'same-origin', headers })
     if (response.status === 401) onSignedOut()
     return response
   },
@@ -32,6 +34,7 @@ async function session(method: string, body?: object): Promise<Response> {
       method,
       credentials: 'same-origin',
       headers: {
+        ...touched(),
         ...(body && { 'Content-Type': 'application/json' }),
         ...(method === 'DELETE' && csrf !== undefined && { 'X-CSRF-Token': csrf }),
       },

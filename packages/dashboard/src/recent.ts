@@ -1,3 +1,4 @@
+import { own } from '@api-bouncer/limiter/client'
 import type { LiveFrame, OutcomeCounts } from '@api-bouncer/limiter/contracts'
 import { hitRate, tallyOf, totalOf } from './outcomes.ts'
 
@@ -9,7 +10,7 @@ export function sumRecent(frames: readonly LiveFrame[], policy: string) {
   const seconds = recent.reduce((sum, { spanMs }) => sum + spanMs / 1000, 0)
   const sum: Record<string, number> = {}
   for (const frame of recent) {
-    for (const [outcome, n] of Object.entries(frame.policies[policy] ?? {}))
+    for (const [outcome, n] of Object.entries(own(frame.policies, policy) ?? {}))
       sum[outcome] = (sum[outcome] ?? 0) + (n as number)
   }
   const counts = sum as OutcomeCounts

@@ -194,7 +194,7 @@ describe('a change that cannot be made changes nothing', () => {
   test.each(['', '1.2.3', '203.0.113.0/24', ':::', 'x'.repeat(201)])('a block of %j is refused', async client => {
     const { bouncer } = open()
     expect(await codeOf(bouncer.control.block({ client }, ann))).toBe('ERR_INVALID')
-    expect(await bouncer.control.blocks()).toEqual([])
+    expect(await bouncer.control.blocks()).toEqual({ blocks: [], total: 0 })
   })
 
   test('changes made at the same time all get a version of their own', async () => {
@@ -230,7 +230,7 @@ describe('lists', () => {
     expect(refused).not.toHaveProperty('block')
     expect(problemOf(refused, 'id')).toMatchObject({ status: 403 })
     expect(bouncer.headers(refused)).toEqual([])
-    expect(await bouncer.control.blocks()).toEqual([])
+    expect(await bouncer.control.blocks()).toEqual({ blocks: [], total: 0 })
     await bouncer.control.putListEntry('allow', '203.0.113.1', {}, ann)
     expect(await send()).toMatchObject({ outcome: 'exempt', reason: 'allowlist' })
   })
@@ -323,7 +323,7 @@ describe('what is probably a proxy', () => {
     const last = await times(50, proxied)
     expect(last).toMatchObject({ outcome: 'limited', client: '10.0.0.5' })
     expect(last).not.toHaveProperty('violations')
-    expect(await bouncer.control.blocks()).toEqual([])
+    expect(await bouncer.control.blocks()).toEqual({ blocks: [], total: 0 })
     expect(logger.warn).toHaveBeenCalledTimes(1)
     expect(logger.warn.mock.calls[0]?.[0]).toContain('TRUST_PROXY=10.0.0.5')
   })
@@ -336,7 +336,7 @@ describe('what is probably a proxy', () => {
   ])('is no such thing when it %s: it is blocked as anyone', async (_, sent, client) => {
     const { times, logger, bouncer } = open()
     expect((await times(9, sent)).outcome).toBe('blocked')
-    expect((await bouncer.control.blocks()).map(block => block.client)).toEqual([client])
+    expect((await bouncer.control.blocks()).blocks.map(block => block.client)).toEqual([client])
     expect(logger.warn).not.toHaveBeenCalled()
   })
 

@@ -321,6 +321,17 @@ test('a browser whose clock is ten minutes off tells times by the server’s', a
   await opened.page.getByText(/^4m \d\ds$/).waitFor()
 })
 
+test('a page tells for how long nobody has touched it, however often it asks', async () => {
+  const page = await open('/clients')
+  const untouched: number[] = []
+  page.on('request', async request => {
+    if (request.url().includes('/admin/')) untouched.push(Number(await request.headerValue('x-untouched-ms')))
+  })
+  await expect.poll(() => untouched.at(-1) ?? 0, { timeout: 15_000 }).toBeGreaterThan(4000)
+  await page.keyboard.press('Shift')
+  await expect.poll(() => untouched.at(-1), { timeout: 15_000 }).toBeLessThan(3000)
+})
+
 test('held, the picture stands still and says what it missed', async () => {
   const page = await open()
   await page.getByText('● live', { exact: true }).waitFor()

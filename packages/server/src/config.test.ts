@@ -36,7 +36,10 @@ describe('settings', () => {
     [{ VIOLATION_WINDOW: '90' }, { penalty: { window: '90s' } }],
     [{ BLOCK_DURATION: '3600' }, { penalty: { block: ['1h'] } }],
     [{ BLOCK_DURATION: '15m, 1h,24h' }, { penalty: { block: ['15m', '1h', '1d'] } }],
-    [{ ADMIN_HOST: '0.0.0.0', ADMIN_TOKEN: 's3cret' }, { admin: { host: '0.0.0.0', token: 's3cret' } }],
+    [
+      { ADMIN_HOST: '0.0.0.0', ADMIN_TOKEN: 'a-s3cret-of-ours' },
+      { admin: { host: '0.0.0.0', token: 'a-s3cret-of-ours' } },
+    ],
     [{ ADMIN_HOST: '::1' }, { admin: { host: '::1' } }],
     [
       { REDIS_URL: 'rediss://u:p@r:1/2' },
@@ -78,7 +81,18 @@ describe('settings', () => {
     [{ ADMIN_HOST: '::' }, 'ADMIN_TOKEN: must be set'],
     [{ ADMIN_TOKEN: 'a b' }, 'ADMIN_TOKEN: must be printable ASCII without spaces'],
     [{ ADMIN_READONLY_TOKEN: 'a b' }, 'ADMIN_READONLY_TOKEN: must be printable ASCII without spaces'],
-    [{ ADMIN_TOKEN: 'same', ADMIN_READONLY_TOKEN: 'same' }, 'ADMIN_READONLY_TOKEN: is the ADMIN_TOKEN, which may do'],
+    [
+      { ADMIN_TOKEN: 'the-same-for-both', ADMIN_READONLY_TOKEN: 'the-same-for-both' },
+      'ADMIN_READONLY_TOKEN: is the ADMIN_TOKEN, which may do',
+    ],
+    [
+      { ADMIN_TOKEN: 'fifteen-letters' },
+      'ADMIN_TOKEN: must have at least 16 characters. For example: ADMIN_TOKEN=$(openssl rand -hex 32)',
+    ],
+    [
+      { ADMIN_READONLY_TOKEN: 'a' },
+      'ADMIN_READONLY_TOKEN: must have at least 16 characters. For example: ADMIN_READONLY_TOKEN=$(openssl rand -hex 32)',
+    ],
     [{ ADMIN_ALLOWED_HOSTS: 'a.example:8900' }, 'ADMIN_ALLOWED_HOSTS: "a.example:8900" is not a list of host names'],
     [{ TRUST_PROXY: 'true' }, 'TRUST_PROXY: true lets every client choose its own address'],
     [{ TRUST_PROXY: 'lopback' }, 'TRUST_PROXY: invalid IP address: lopback'],

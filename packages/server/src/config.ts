@@ -11,6 +11,7 @@ import {
 } from '@api-bouncer/limiter'
 import { stateDirOf } from '@api-bouncer/limiter/token-file'
 import * as z from 'zod'
+import { MIN_TOKEN } from './control/access.ts'
 import { isLoopback } from './net.ts'
 import { REDIS_EXAMPLES, redisOf, redisVariables } from './redis-settings.ts'
 import { ConfigError, integer, oneOf, setting } from './setting.ts'
@@ -29,6 +30,12 @@ const trustProxy = z.string().transform((text, ctx): boolean | number | string =
   }
 })
 
+// What a header cannot carry could never be sent back.
+const token = z
+  .string()
+  .regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces')
+  .min(MIN_TOKEN, `must have at least ${MIN_TOKEN} characters`)
+
 const list = z.string().transform((text): string | number | (string | number)[] => text.split(',').map(s => s.trim()))
 
 /** Every setting, by the name of its environment variable. What is unset or empty has its default. */
@@ -37,15 +44,8 @@ const environment = z.object({
   HOST: z.string().optional(),
   ADMIN_PORT: port.default(8900),
   ADMIN_HOST: z.string().default('127.0.0.1'),
-  // What a header cannot carry could never be sent back.
-  ADMIN_TOKEN: z
-    .string()
-    .regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces')
-    .optional(),
-  ADMIN_READONLY_TOKEN: z
-    .string()
-    .regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces')
-    .optional(),
+  ADMIN_TOKEN: token.optional(),
+  ADMIN_READONLY_TOKEN: token.optional(),
   ADMIN_ALLOWED_HOSTS: setting(
     text => (/^[\w.-]+(\s*,\s*[\w.-]+)*$/.test(text) ? text.split(',').map(name => name.trim()) : undefined),
     'a list of host names without ports (admin.example.com)',

@@ -1,7 +1,7 @@
 import { RedisServer, until } from '@api-bouncer/limiter/testing/redis-server'
 import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { endAll, instance, raw, type TestServer, TOKEN, testServer, VIEWER_TOKEN } from './testing.ts'
+import { Browser, endAll, instance, raw, type TestServer, TOKEN, testServer, VIEWER_TOKEN } from './testing.ts'
 
 const SEED = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31))
 const CASES = 3000
@@ -174,17 +174,59 @@ describe('no spelling of a path comes round a stricter policy', () => {
 
 it('no token is in the log, at any level, whatever is sent', async () => {
   const one = await instance({ LOG_LEVEL: 'trace', ADMIN_READONLY_TOKEN: VIEWER_TOKEN, DECISION_DEADLINE: '2s' })
-  const wrong = 'a-wrong-token-that-somebody-mistyped'
   const { controlPlane } = one
-  for (const token of [TOKEN, VIEWER_TOKEN, wrong]) {
+  const wrong = 'a-wrong-token-that-somebody-mistyped'
+  const secrets = [TOKEN, VIEWER_TOKEN, wrong]
+  for (const token of secrets.slice()) {
     const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' }
     await fetch(`${controlPlane}/admin/status`, { headers })
     await fetch(`${controlPlane}/admin/nowhere?token=${token}`, { headers })
     await fetch(`${controlPlane}/admin/blocks`, { method: 'POST', headers, body: `{"client":"${token}` })
-    await fetch(`${controlPlane}/admin/sign-in`, { method: 'POST', headers, body: JSON.stringify({ token }) })
     await fetch(`http://127.0.0.1:${one.port}/api/data?token=${token}`, { headers })
   }
-  const { stdout, stderr } = one.process.output()
-  expect(stdout).toContain('"level"')
-  for (const token of [TOKEN, VIEWER_TOKEN, wrong]) expect(stdout + stderr).not.toContain(token)
+  /** Signs in, and says all that a session can be told by; then once more in ways that are refused. */
+  const use = async (by: { token: string } | { code: string }, status: number) => {
+    const browser = new Browser(controlPlane)
+    const { status: answered, body } = await browser.send('POST', '/dashboard/session', by)
+    expect(answered).toBe(status)
+    const twice = await browser.send('POST', '/dashboard/session', { ...by, token: wrong, code: wrong })
+    expect(twice.status).toBe(400)
+    if (status !== 200) return
+    const cookie = browser.cookie.split('=')[1] as string
+    secrets.push(cookie, body.csrf)
+    expect([cookie.length, body.csrf.length]).toEqual([43, 43])
+    const csrf = { 'x-csrf-token': body.csrf }
+    await browser.send('GET', '/dashboard/session')
+    await browser.send('POST', '/admin/unblock/192.0.2.1', { reason: 'a test' }, csrf)
+    await browser.send('POST', '/admin/unblock/1.2.3.400', { reason: 'a test' }, csrf)
+    await browser.send('POST', '/admin/unblock/192.0.2.1', {}, { 'x-csrf-token': `${body.csrf}x` })
+    await browser.send('GET', `/admin/nowhere?csrf=${body.csrf}&cookie=${cookie}`)
+    await browser.send('GET', '/dashboard/live/?EIO=4&transport=websocket', undefined, {
+      origin: 'https://evil.example',
+    })
+    await browser.send('DELETE', '/dashboard/session', undefined, csrf)
+    // It is over, and worth nothing.
+    expect((await browser.send('GET', '/dashboard/session')).status).toBe(401)
+  }
+  const link = await one.admin('POST', '/admin/sign-in-link')
+  expect(link.status).toBe(201)
+  const code = new URL(link.body.url).hash.slice(1)
+  const wrongCode = 'c'.repeat(code.length)
+  secrets.push(code, wrongCode)
+  await use({ token: TOKEN }, 200)
+  await use({ token: VIEWER_TOKEN }, 200)
+  await use({ token: wrong }, 401)
+  await use({ code }, 200)
+  await use({ code }, 401)
+  await use({ code: wrongCode }, 401)
+  const output = () => one.process.output().stdout + one.process.output().stderr
+  // That of the greeting is for who started it: there it stands, once, used or not.
+  const greeted = /\/dashboard\/sign-in#([\w-]+)\n/.exec(one.process.output().stderr)?.[1]
+  if (greeted !== undefined) {
+    await use({ code: greeted }, 200)
+    expect(output().split(greeted)).toHaveLength(2)
+  }
+  expect(one.process.output().stdout).toContain('"level"')
+  expect(output()).toContain('the control plane was sent a wrong token from')
+  expect(secrets.filter(secret => output().includes(secret))).toEqual([])
 })

@@ -1,3 +1,4 @@
+import { request } from 'node:http'
 import type { Socket as NodeSocket } from 'node:net'
 import {
   type BouncerEvent,
@@ -15,7 +16,7 @@ import { RedisServer, until } from '@api-bouncer/limiter/testing/redis-server'
 import { io, type Socket } from 'socket.io-client'
 import { afterEach, describe, expect, it } from 'vitest'
 import { IDLE_MS, Sessions } from './control/session.ts'
-import { EVENTS_A_SECOND } from './live.ts'
+import { EVENTS_A_SECOND, MAX_SOCKETS } from './live.ts'
 import { Browser, endAll, instance, type TestServer, TOKEN, testServer, VIEWER_TOKEN } from './testing.ts'
 
 type LiveClient = Socket<LiveToBrowser, BrowserToLive>
@@ -112,6 +113,44 @@ describe('who may look on', () => {
     })
     expect(await watcher.outcome()).toBe(outcome)
   })
+
+  it('an operator, though as many viewers look on as may', async () => {
+    const server = await open()
+    const { host } = new URL(server.controlPlane)
+    // Connections that say nothing more: what a viewer's token can hold open most cheaply.
+    const upgrade = (token: string) =>
+      new Promise<number>((resolve, reject) => {
+        const req = request(`${server.controlPlane}${LIVE_PATH}/?EIO=4&transport=websocket`, {
+          agent: false,
+          headers: {
+            ...bearer(token),
+            host,
+            connection: 'Upgrade',
+            upgrade: 'websocket',
+            'sec-websocket-version': '13',
+            'sec-websocket-key': 'AAAAAAAAAAAAAAAAAAAAAA==',
+          },
+        })
+        req.on('upgrade', (_, socket) => {
+          socket.on('error', () => {})
+          ends.push(() => socket.destroy())
+          resolve(101)
+        })
+        req.on('response', res => {
+          res.resume()
+          resolve(res.statusCode ?? 0)
+        })
+        req.on('error', reject).end()
+      })
+    for (let i = 0; i < MAX_SOCKETS; i += 50) {
+      const answers = await Promise.all(Array.from({ length: 50 }, () => upgrade(VIEWER_TOKEN)))
+      expect(new Set(answers)).toEqual(new Set([101]))
+    }
+    expect(await upgrade(VIEWER_TOKEN)).not.toBe(101)
+    expect(await upgrade(TOKEN)).toBe(101)
+    const watcher = await watch(server, 'frames')
+    await until('a frame', () => watcher.frames.length > 0)
+  }, 30_000)
 
   it('nobody by long polling, which has no Origin to check', async () => {
     const server = await open()

@@ -19,8 +19,9 @@ import {
   type Totals,
 } from '@api-bouncer/limiter'
 import { Server, type Socket } from 'socket.io'
-import { callerOf, isNamed, isOwnOrigin, type Tokens } from './control/access.ts'
-import type { Sessions } from './control/session.ts'
+import { type Caller, callerOf, isNamed, isOwnOrigin, type Tokens } from './control/access.ts'
+import type { Role, Sessions } from './control/session.ts'
+import type { WrongTokens } from './control/wrong-tokens.ts'
 import type { Measured } from './metrics.ts'
 
 /** Events told one by one, a second; of the rest the counts. */
@@ -31,7 +32,8 @@ const LOOK_MS = 500
 const CLIENTS = 20
 /** An instance that has not told of itself for so long is no longer shown. */
 const DEAD_MS = 5000
-const MAX_SOCKETS = 500
+/** Of each role: viewers keep no operator out. */
+export const MAX_SOCKETS = 500
 /** What a browser may say is a word. */
 const MAX_MESSAGE = 1024
 
@@ -42,6 +44,7 @@ export interface LiveOptions {
   readonly bouncer: Bouncer
   readonly tokens: Tokens
   readonly sessions: Sessions
+  readonly wrong: WrongTokens
   readonly logger: Pick<Logger, 'error'>
   /** The names this control plane answers to; undefined: all. */
   readonly names: readonly string[] | undefined
@@ -64,9 +67,20 @@ export function serveLive(http: HttpServer, options: LiveOptions): Live {
     maxHttpBufferSize: MAX_MESSAGE,
     // CORS headers keep no page from opening a WebSocket: only a refusal here does.
     allowRequest: (req, answer) => {
-      const refusal = refuse(req, options) ?? (io.engine.clientsCount >= MAX_SOCKETS ? 'too many look on' : undefined)
+      const caller = admit(req, options)
+      const refusal =
+        typeof caller === 'string' ? caller : connected[caller.role] >= MAX_SOCKETS ? 'too many look on' : undefined
+      if (typeof caller !== 'string') roles.set(req, caller.role)
       answer(refusal ?? null, refusal === undefined)
     },
+  })
+  const roles = new WeakMap<IncomingMessage, Role>()
+  const connected: Record<Role, number> = { operator: 0, viewer: 0 }
+  // Counted here, not where socket.io says `connection`: who never says a word has a connection too.
+  io.engine.on('connection', (conn: LiveSocket['conn']) => {
+    const role = roles.get(conn.request) ?? 'viewer'
+    connected[role]++
+    conn.once('close', () => connected[role]--)
   })
   const frames = new Frames(io, options)
   const events = new Events(io)
@@ -117,15 +131,16 @@ export function serveLive(http: HttpServer, options: LiveOptions): Live {
 
 const roomOf = (session: string) => `session ${session}`
 
-/** Why a connection is not opened. */
-function refuse(req: IncomingMessage, { tokens, sessions, names }: LiveOptions): string | undefined {
+/** Who wants to look on, or why they may not. */
+function admit(req: IncomingMessage, { tokens, sessions, names, wrong }: LiveOptions): Caller | string {
   if (!isNamed(req, names)) return 'another host'
   const own = isOwnOrigin(req)
   if (own === false) return 'another origin'
   const caller = callerOf(req, tokens, sessions)
+  if (caller === 'wrong token') wrong.add(req.socket.remoteAddress)
   if (!caller || caller === 'wrong token') return 'not signed in'
   // A browser says where it comes from.
-  return caller.session && own === undefined ? 'another origin' : undefined
+  return caller.session && own === undefined ? 'another origin' : caller
 }
 
 const isWatched = (io: LiveServer, topic: string) => (io.of('/').adapter.rooms.get(topic)?.size ?? 0) > 0

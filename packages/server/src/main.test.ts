@@ -2,7 +2,7 @@ import { readFileSync, statSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
-import { Browser, freePort, type Json, type Running, run, runMain, temporaryFolder } from './testing.ts'
+import { Browser, freePort, type Json, type Running, run, runMain, TOKEN, temporaryFolder } from './testing.ts'
 
 const running: Running[] = []
 afterEach(() => {
@@ -131,10 +131,10 @@ describe('the server process', () => {
   })
 
   it('runs the control plane alone with DATA_PLANE=off', async () => {
-    const { process, url, adminUrl } = await serving({ DATA_PLANE: 'off', ADMIN_TOKEN: 'given' })
+    const { process, url, adminUrl } = await serving({ DATA_PLANE: 'off', ADMIN_TOKEN: TOKEN })
     expect(process.output().stderr).toContain('data plane      off')
     expect(process.output().stderr).toContain('Bearer $ADMIN_TOKEN')
     await expect(fetch(url)).rejects.toThrow()
-    expect((await fetch(`${adminUrl}/metrics`, { headers: { authorization: 'Bearer given' } })).status).toBe(200)
+    expect((await fetch(`${adminUrl}/metrics`, { headers: { authorization: `Bearer ${TOKEN}` } })).status).toBe(200)
   })
 })

@@ -21,13 +21,18 @@ export interface MetricsOptions {
   readonly node?: boolean
   /** Default: the bouncer. */
   readonly measured?: Measured | undefined
+  /** Of the control plane that is asked; absent: there is none. */
+  readonly wrong?: { readonly total: number } | undefined
 }
 
 /**
  * The limiter's metrics, read when they are asked for: nothing is observed in a request's way. Labels take values from
  * small sets only: outcomes, and policy ids, which operators name and requests never do.
  */
-export function createMetrics(bouncer: Bouncer, { node = true, measured = bouncer }: MetricsOptions = {}): Registry {
+export function createMetrics(
+  bouncer: Bouncer,
+  { node = true, measured = bouncer, wrong }: MetricsOptions = {},
+): Registry {
   const registry = new Registry()
   const family = (name: string, type: 'counter' | 'gauge' | 'histogram', help: string, read: () => Reading) => {
     // What a registry wants of a metric; prom-client's own classes would keep a second copy of each number.
@@ -63,11 +68,15 @@ export function createMetrics(bouncer: Bouncer, { node = true, measured = bounce
   family('rate_limit_active_blocks', 'gauge', 'Clients blocked now; none while the store does not say', async () => {
     // A scrape does not wait for a store that is known to be away.
     if (bouncer.health().state !== 'ok') return []
-    return bouncer.control.blocks().then(
-      blocks => [{ value: blocks.length }],
+    return bouncer.control.blocks({ limit: 1 }).then(
+      ({ total }) => [{ value: total }],
       () => [],
     )
   })
+  if (wrong) {
+    const help = 'Wrong admin tokens and sign-in codes sent to this control plane'
+    family('api_bouncer_wrong_tokens_total', 'counter', help, () => [{ value: wrong.total }])
+  }
   family('api_bouncer_build_info', 'gauge', 'Always 1; what is running is in the labels', () => [
     { value: 1, labels: { version, node: process.version } },
   ])

@@ -12,6 +12,7 @@ import { SIGN_IN_PATH } from './control/routes.ts'
 import { Sessions } from './control/session.ts'
 import { createGuesses } from './control/sign-in.ts'
 import { keepToken } from './control/token.ts'
+import { WrongTokens } from './control/wrong-tokens.ts'
 import { type Live, serveLive } from './live.ts'
 import { logEvent } from './log.ts'
 import type { Measured } from './metrics.ts'
@@ -79,7 +80,7 @@ export async function startServer(
       tokenFile = kept?.file
       const tokens = { token: kept?.token ?? (config.admin.token as string), viewerToken }
       const localHost = isLoopback(host) ? host : undefined
-      const shared = { bouncer, sessions, logger: log, measured: workers }
+      const shared = { bouncer, sessions, logger: log, measured: workers, wrong: new WrongTokens(log) }
       http.on('request', createControlPlane({ ...shared, ...tokens, localHost, allowedHosts, dataPlane, guesses }))
       live = serveLive(http, { ...shared, tokens, names: namesOf(localHost, allowedHosts) })
     })

@@ -1,5 +1,6 @@
-import type { Block } from '@api-bouncer/limiter/contracts'
+import type { Block, ControlPlane } from '@api-bouncer/limiter/contracts'
 import { Option } from 'commander'
+import { allBlocks } from '../all-blocks.ts'
 import type { CommandRoom } from '../command.ts'
 import { CommandError, type Context, EXIT } from '../context.ts'
 import { count } from '../numbers.ts'
@@ -14,6 +15,7 @@ const SORTS = ['until', 'since', 'client', 'offence', 'policy'] as const
 type Sort = (typeof SORTS)[number]
 
 interface Options extends Filter {
+  readonly limit: number
   readonly sort: Sort
   readonly watch: number | true | undefined
 }
@@ -33,16 +35,19 @@ export const command: CommandRoom = {
       .option('--policy <id>', 'blocked for violations of this policy')
       .option('--reason <text>', 'whose reason has this text in it')
       .addOption(new Option('--sort <by>', 'what comes first').choices(SORTS).default('until', 'until'))
+      .option('-n, --limit <n>', 'at most so many', whole(1, 10_000_000), 1000)
       .option('--watch [seconds]', 'draw it anew every 2 s, on a terminal', whole(1, 3600))
       .addHelpText('after', EXAMPLES)
       .action(async (options: Options, command) => {
         const of = context(command)
         if (options.watch !== undefined) return watch(of, options)
         const control = await of.control()
-        const blocks = selected(await control.blocks(), options)
-        const filtered = options.client ?? options.policy ?? options.reason
-        const empty = filtered === undefined ? 'nobody is blocked' : 'nobody like that is blocked'
+        const { blocks, total } = await wanted(control, options)
+        const empty = isFiltered(options) ? 'nobody like that is blocked' : 'nobody is blocked'
         printRows(of, blocks, columnsOf(of.now()), { empty })
+        // Beside the rows: what a pipe takes for all must not be a part of it unsaid.
+        if (blocks.length < total)
+          of.stderr.write(`first ${blocks.length} of ${count(total, 'block')}; --limit ${total} shows all\n`)
       })
   },
 }
@@ -60,6 +65,17 @@ const BY: Readonly<Record<Sort, (a: Block, b: Block) => number>> = {
   client: (a, b) => a.client.localeCompare(b.client, 'en', { numeric: true }),
   offence: (a, b) => b.offence - a.offence || a.until - b.until,
   policy: (a, b) => (a.policy ?? '').localeCompare(b.policy ?? '') || a.until - b.until,
+}
+
+const isFiltered = ({ client, policy, reason }: Filter) => (client ?? policy ?? reason) !== undefined
+
+/** The first of those that were asked for, and how many they are. */
+async function wanted(control: ControlPlane, options: Options): Promise<{ blocks: Block[]; total: number }> {
+  const { limit } = options
+  // The control plane tells them by their end: for what else is wanted all are looked at.
+  if (options.sort === 'until' && !isFiltered(options)) return allBlocks(control, limit)
+  const blocks = selected((await allBlocks(control)).blocks, options)
+  return { blocks: blocks.slice(0, limit), total: blocks.length }
 }
 
 /** Those that were asked for, in the order asked for. */
@@ -107,11 +123,11 @@ async function watch(of: Context, options: Options): Promise<void> {
   stdout.write('\x1b[?25l\x1b[2J')
   try {
     for (let first = true; ; first = false) {
-      const found = await control.blocks().catch(error => {
+      const found = await wanted(control, options).catch(error => {
         if (first) throw error
         return describe(error).lines.join(' ')
       })
-      draw(of, found, options)
+      draw(of, found)
       await new Promise(resolve => setTimeout(resolve, everyMs))
     }
   } finally {
@@ -120,7 +136,7 @@ async function watch(of: Context, options: Options): Promise<void> {
 }
 
 /** One screen: each line is written over the old one, so that nothing flickers. */
-function draw(of: Context, found: readonly Block[] | string, options: Options): void {
+function draw(of: Context, found: { blocks: Block[]; total: number } | string): void {
   const { stdout } = of
   const { columns = 80, rows = 24 } = stdout
   const now = of.now()
@@ -128,11 +144,11 @@ function draw(of: Context, found: readonly Block[] | string, options: Options): 
     stdout.write(`\x1b[H${truncate(found, columns)}\x1b[K`)
     return
   }
-  const blocks = selected(found, options)
+  const { blocks, total } = found
   const fitting = blocks.slice(0, Math.max(1, rows - 4))
-  const hidden = blocks.length - fitting.length
+  const hidden = total - fitting.length
   const lines = [
-    truncate(`${count(blocks.length, 'block')} at ${clock(now, now)} · Ctrl-C ends`, columns),
+    truncate(`${count(total, 'block')} at ${clock(now, now)} · Ctrl-C ends`, columns),
     '',
     ...(blocks.length > 0 ? table(fitting, columnsOf(now), stylesOf(of, stdout), columns).trimEnd().split('\n') : []),
     ...(hidden > 0 ? [`… and ${hidden} more`] : []),

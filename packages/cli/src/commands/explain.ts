@@ -1,3 +1,4 @@
+import { own } from '@api-bouncer/limiter/client'
 import type { ExplainQuery, Explanation } from '@api-bouncer/limiter/contracts'
 import type { CommandRoom } from '../command.ts'
 import { CommandError, EXIT } from '../context.ts'
@@ -81,7 +82,8 @@ function headersOf(texts: readonly string[]): Record<string, string> {
       throw new CommandError(EXIT.usage, `--header "${text}" is not of the form 'Name: value'`)
     }
     const key = name.toLowerCase()
-    headers[key] = headers[key] === undefined ? value : `${headers[key]}, ${value}`
+    const before = own(headers, key)
+    headers[key] = before === undefined ? value : `${before}, ${value}`
   }
   return headers
 }

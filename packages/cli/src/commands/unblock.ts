@@ -1,5 +1,6 @@
 import { formatRemaining } from '@api-bouncer/limiter/client'
 import type { ControlPlane, UnblockResult } from '@api-bouncer/limiter/contracts'
+import { allBlocks } from '../all-blocks.ts'
 import type { CommandRoom } from '../command.ts'
 import { CommandError, type Context, EXIT } from '../context.ts'
 import { each } from '../each.ts'
@@ -72,7 +73,7 @@ async function clientsOf(
   const isMany = (word: string) => isRange(word, ipv6Prefix)
   const ranges = words.filter(isMany).map(word => rangeOf(word) as Range)
   if (ranges.length === 0) return [...words]
-  const blocks = await control.blocks()
+  const { blocks } = await allBlocks(control)
   const inside = blocks.map(({ client }) => client).filter(client => ranges.some(({ holds }) => holds(client)))
   const named = words.filter(word => !isMany(word))
   const where = ranges.map(({ cidr }) => cidr).join(', ')

@@ -20,7 +20,7 @@ function program(): Command {
 
 const plane = {
   state: async () => ({ policies: ['auth', 'default'].map(id => ({ policy: { id, mode: 'enforce' }, version: 1 })) }),
-  blocks: async () => [{ client: '1.2.3.4', reason: 'manual' }],
+  blocks: async () => ({ blocks: [{ client: '1.2.3.4', reason: 'manual' }], total: 1 }),
   clients: async () => [
     { client: '1.2.3.4', state: 'blocked' },
     { client: '9.9.9.9', state: 'ok' },

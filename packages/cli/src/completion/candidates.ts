@@ -138,7 +138,10 @@ async function valuesOf(
   }
   if (is('--client', 'client', 'clients')) {
     const plane = await control()
-    const blocked = (await plane.blocks()).map(({ client, reason }) => ({ value: client, help: `blocked: ${reason}` }))
+    const blocked = (await plane.blocks({ limit: 1000 })).blocks.map(({ client, reason }) => ({
+      value: client,
+      help: `blocked: ${reason}`,
+    }))
     if (is('unblock client', 'unblock clients')) return blocked
     const known = new Set(blocked.map(({ value }) => value))
     const others = (await plane.clients({ sort: 'busiest', limit: 50 })).filter(({ client }) => !known.has(client))

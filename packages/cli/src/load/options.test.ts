@@ -82,6 +82,10 @@ describe('the options of load', () => {
     ],
     ['--seed: "x" is not a whole number from 0 to 4294967295', { seed: 'x' }],
     [`--fail-if: "p99" is not a threshold; write 'p99>50ms', 'errors>0' or 'refused>10%'`, { failIf: ['p99'] }],
+    [
+      '--fail-if: "constructor>1": there is no "constructor"; there are p50, p90, p95, p99, p99.9, max, mean, errors, refused, limited, blocked, admitted, late, dropped',
+      { failIf: ['constructor>1'] },
+    ],
   ])('refuse: %s', (message, raw, where) => {
     expect(refusal(raw, where)).toBe(message)
   })

@@ -1,3 +1,4 @@
+import { own } from '@api-bouncer/limiter/client'
 import type { ControlState } from '@api-bouncer/limiter/contracts'
 import { compileRules } from '@api-bouncer/limiter/rules'
 import { type Band, bandOfAnswered, type CompiledPolicy } from './band.ts'
@@ -75,7 +76,7 @@ export function lawOf(known: Known, method: string, path: string, start: number,
 type Policy = ControlState['policies'][number]['policy']
 
 function withAlgorithm(policy: Policy, { algorithms }: Known): Policy {
-  const algorithm = policy.algorithm ?? (algorithms[policy.id] as Policy['algorithm'])
+  const algorithm = policy.algorithm ?? (own(algorithms, policy.id) as Policy['algorithm'])
   return algorithm === undefined ? policy : { ...policy, algorithm }
 }
 

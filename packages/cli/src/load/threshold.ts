@@ -1,3 +1,4 @@
+import { own } from '@api-bouncer/limiter/client'
 import type { Report } from './report.ts'
 
 /** What a run must not do: `p99>50ms`, `errors>0`, `refused>10%`. */
@@ -43,8 +44,8 @@ export function parseThreshold(source: string): Threshold {
   const [, metric = '', operator = '', number = '', unit = ''] =
     /^\s*([a-z][a-z0-9.]*)\s*(>=|<=|>|<)\s*(\d+(?:\.\d+)?)\s*(us|µs|ms|s|%)?\s*$/.exec(source) ?? []
   const compare = COMPARE[operator]
-  const latency = LATENCIES[metric]
-  const count = COUNTS[metric]
+  const latency = own(LATENCIES, metric)
+  const count = own(COUNTS, metric)
   if (!compare) {
     throw new Error(`"${source}" is not a threshold; write 'p99>50ms', 'errors>0' or 'refused>10%'`)
   }

@@ -26,6 +26,8 @@ const POLL_MS = 1000
 const CALM_MS = 3000
 const REMEMBERED = 300
 const CLIENTS = 100
+/** Of the blocked so many are shown; how many there are stands above. */
+const BLOCKS = 1000
 
 const ENTER_SCREEN = '\x1b[?1049h\x1b[H'
 const LEAVE_SCREEN = '\x1b[?1049l\x1b[?25h'
@@ -109,10 +111,10 @@ function Top({ context, control, onInterrupt }: { context: Context; control: Con
     const { paused, sort } = current.current
     if (paused) return
     try {
-      const [status, clients, blocks] = await Promise.all([
+      const [status, clients, { blocks }] = await Promise.all([
         control.status(),
         control.clients({ sort: sort === 'used' ? 'nearest' : 'busiest', limit: CLIENTS }),
-        control.blocks(),
+        control.blocks({ limit: BLOCKS }),
       ])
       if (current.current.paused) return
       setLook({ at: context.now(), status, clients, blocks })

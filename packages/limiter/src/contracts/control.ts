@@ -108,6 +108,30 @@ export const unblockResult = z.object({
 })
 export type UnblockResult = z.infer<typeof unblockResult>
 
+/** A page of a list of blocks has at most so many. */
+export const MAX_BLOCKS = 10_000
+
+export const blocksQuery = strict({
+  limit: z.coerce.number().pipe(z.int().min(1).max(MAX_BLOCKS)).default(1000),
+  /** `next` of the page before. */
+  after: z
+    .string()
+    .max(300)
+    .regex(/^\d{1,16}-./, 'this is no `next` of a page of blocks')
+    .optional(),
+})
+export type BlocksQuery = Query<typeof blocksQuery>
+
+export const blockPageSchema = z.object({
+  /** Soonest to end first. */
+  blocks: z.array(blockSchema),
+  /** How many are in force, on this page or not. */
+  total: z.int(),
+  /** Where the next page goes on; absent: that was all. */
+  next: z.string().optional(),
+})
+export type BlockPage = z.infer<typeof blockPageSchema>
+
 export const blockRequest = strict({
   client: z.string().min(1).max(200),
   for: durationBetween(1000, 365 * 86_400_000).default('15m'),
@@ -329,8 +353,8 @@ export interface ControlPlane {
   /** What the whole fleet did: kept for a day. */
   stats(query: StatsQuery): Promise<StatsHistory>
   explain(query: ExplainQuery): Promise<Explanation>
-  /** Blocks in force, soonest to end first. */
-  blocks(): Promise<Block[]>
+  /** Blocks in force, soonest to end first, a page of them. */
+  blocks(query?: BlocksQuery): Promise<BlockPage>
   block(request: BlockRequest, actor: Actor): Promise<Block>
   unblock(client: string, options: UnblockOptions, actor: Actor): Promise<UnblockResult>
   /** Policies, lists, settings and the epoch. */

@@ -76,7 +76,7 @@ export function httpControlPlane({ url, token, timeoutMs = 10_000, fetch: send }
     clientHistory: client => call('GET', `/admin/clients/${part(client)}/history`),
     stats: query => call('GET', '/admin/stats', { query }),
     explain: query => call('POST', '/admin/explain', { body: query }),
-    blocks: async () => (await call<{ blocks: [] }>('GET', '/admin/blocks')).blocks,
+    blocks: query => call('GET', '/admin/blocks', query && { query }),
     block: (body, { by }) => call('POST', '/admin/blocks', { body, by }),
     unblock: (client, options, { by, reason }) =>
       call('POST', `/admin/unblock/${part(client)}`, {

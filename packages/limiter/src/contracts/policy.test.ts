@@ -162,6 +162,12 @@ describe('a policy', () => {
     ['an unknown mode', { mode: 'on' }, 'mode:'],
     ['an id with a space', { id: 'a b' }, 'id: a policy id is'],
     ['an id that could shape a key', { id: 'a:b' }, 'id: a policy id is'],
+    [
+      'an id that every object has',
+      { id: 'constructor' },
+      'id: "constructor" is a name that every JavaScript object has',
+    ],
+    ['another one', { id: 'hasOwnProperty' }, 'choose another id'],
     ['an empty id', { id: '' }, 'id: a policy id is'],
     ['a pattern without a slash', { match: 'auth' }, 'match: expected "PATH" or "METHOD PATH"'],
     ['a method in lower case', { match: 'post /auth' }, 'match: expected'],

@@ -33,6 +33,10 @@ export const durationBetween = (min: number, max: number) =>
 export const policyId = z
   .string()
   .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, 'a policy id is 1 to 64 letters, digits, ".", "_" or "-"')
+  // It names fields of records: there such a name would already stand for something.
+  .refine(id => !(id in Object.prototype), {
+    error: ({ input }) => `"${input}" is a name that every JavaScript object has; choose another id`,
+  })
 
 export const limitSchema = strict({
   /** Units allowed in a window. */

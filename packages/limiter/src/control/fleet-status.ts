@@ -27,9 +27,9 @@ export async function fleetStatus(instance: { epoch: number; totals(): Totals },
   const { store, ledger } = backend
   // While Redis is away there is still something to say; what is unknown is left out.
   const unknown = () => undefined
-  const [frames, blocks, state] = await Promise.all([
+  const [frames, activeBlocks, state] = await Promise.all([
     backend.fleet(),
-    Promise.resolve(store.blocks()).catch(unknown),
+    Promise.resolve(backend.countBlocks()).catch(unknown),
     Promise.resolve(ledger.load()).catch(unknown),
   ])
   const { clients, ...health } = store.health()
@@ -40,7 +40,7 @@ export async function fleetStatus(instance: { epoch: number; totals(): Totals },
     instances: frames.map(instanceStatus),
     epoch: instance.epoch,
     ...(state && { policies: state.policies.length }),
-    ...(blocks && { activeBlocks: blocks.length }),
+    ...(activeBlocks !== undefined && { activeBlocks }),
     degradedDecisions: instance.totals().degraded,
   }
 }

@@ -1,5 +1,13 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import type { ClientDetail, ClientSummary, Explanation, LimitVerdict, StatsFrame, Usage } from '../contracts/index.ts'
+import {
+  type ClientDetail,
+  type ClientSummary,
+  type Explanation,
+  type LimitVerdict,
+  own,
+  type StatsFrame,
+  type Usage,
+} from '../contracts/index.ts'
 import { normaliseAddress } from '../identity/address.ts'
 import { type Identity, NO_ADDRESS, type Peer } from '../identity/identify.ts'
 import type { Rules } from '../policies/rules.ts'
@@ -129,7 +137,7 @@ export async function listClients(
   limit: number,
 ): Promise<ClientSummary[]> {
   const rates = ratesOf(frames)
-  const [blocks, refused] = await Promise.all([backend.store.blocks(), troubled(backend, 500)])
+  const [{ blocks }, refused] = await Promise.all([backend.store.blocks(LOOKED_AT), troubled(backend, 500)])
   const blocked = blocks.map(({ client }) => client)
   const clients = [...new Set([...rates.keys(), ...refused, ...blocked])].slice(0, LOOKED_AT)
   const summaries = await summarise(backend, rules, clients, rates)
@@ -213,7 +221,7 @@ export async function explain(
     })),
     ...lists,
     ...(record.block && { block: record.block }),
-    violations: [...(record.violations[policy?.penalty?.scope ?? ''] ?? [])],
+    violations: [...(own(record.violations, policy?.penalty?.scope ?? '') ?? [])],
     refusals: [...record.refusals],
     limits: plain(verdict?.limits ?? []),
   }

@@ -4,8 +4,11 @@ import {
   type AuditQuery,
   auditQuery,
   type Block,
+  type BlockPage,
   type BlockRequest,
+  type BlocksQuery,
   blockRequest,
+  blocksQuery,
   type ClientDetail,
   type ClientHistory,
   type ClientSummary,
@@ -30,6 +33,7 @@ import {
   type ListPut,
   listPut,
   type NewEvent,
+  own,
   type PolicyRecord,
   parseDuration,
   policySchema,
@@ -53,6 +57,7 @@ import { compileRules, inForce, type Rules } from '../policies/rules.ts'
 import type { Defaults } from '../policies/table.ts'
 import { CLIENT_STEP_MS } from '../stats/history.ts'
 import type { Backend } from '../stores/backend.ts'
+import type { BlockPlace } from '../stores/store.ts'
 import type { NewAuditEntry } from './audit.ts'
 import type { FleetView } from './fleet-view.ts'
 import { clientDetail, explain, listClients, lookAtClients } from './insight.ts'
@@ -165,8 +170,13 @@ export class Operator implements ControlPlane, FleetView {
     return lookAtClients(this.options.backend, await this.lastRules(), frames, limit)
   }
 
-  async blocks(): Promise<Block[]> {
-    return this.options.backend.store.blocks()
+  async blocks(query: BlocksQuery = {}): Promise<BlockPage> {
+    const { limit, after } = parseWith(blocksQuery, query, 'blocks')
+    const { blocks, total, next } = await this.options.backend.store.blocks(
+      limit,
+      after === undefined ? undefined : placeOf(after),
+    )
+    return { blocks, total, ...(next && { next: `${next.until}-${next.client}` }) }
   }
 
   async block(request: BlockRequest, actor: Actor): Promise<Block> {
@@ -393,7 +403,7 @@ export class Operator implements ControlPlane, FleetView {
     actor: Actor,
   ): Made<PolicyRecord> {
     const current = recordOf(state, policy.id)
-    const version = (current?.version ?? state.tombstones[policy.id] ?? 0) + 1
+    const version = (current?.version ?? own(state.tombstones, policy.id) ?? 0) + 1
     const updatedAt = this.options.backend.store.now()
     const record: PolicyRecord = { policy, version, updatedAt, updatedBy: actor.by, ...(revert && { revert }) }
     return {
@@ -507,6 +517,12 @@ const entryOf = ({ lists }: ControlState, list: ListName, cidr: string) =>
   lists.find(entry => entry.list === list && entry.cidr === cidr)
 
 const confirmSchema = durationBetween(1000, 86_400_000)
+
+/** Of a page's `next`: where it ended. */
+function placeOf(next: string): BlockPlace {
+  const dash = next.indexOf('-')
+  return { until: Number(next.slice(0, dash)), client: next.slice(dash + 1) }
+}
 
 const noSuchKey = (key: string) =>
   new BouncerError('ERR_NOT_FOUND', `there is no key "${key.slice(0, 200)}"`, 'bouncer keys lists them')

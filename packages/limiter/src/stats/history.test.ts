@@ -88,6 +88,16 @@ describe('the embedded history', () => {
     }
   })
 
+  it('counts a policy of any name, and touches nothing that every object has', () => {
+    const before = Object.getOwnPropertyNames(Object)
+    const odd = new MemoryHistory(() => now.ms)
+    odd.add(frameOf('a', now.ms, { policies: { constructor: { allowed: 2 }, toString: { limited: 1 } } as never }))
+    odd.add(frameOf('a', now.ms, { policies: { constructor: { allowed: 3 } } as never }))
+    const counted = odd.stats('5m').map(({ policies }) => ({ ...policies }))
+    expect(counted).toEqual([{ constructor: { allowed: 5 }, toString: { limited: 1 } }])
+    expect(Object.getOwnPropertyNames(Object)).toEqual(before)
+  })
+
   it('has a client by the minute for an hour, and forgets whom it has not seen for long', () => {
     const minutes = history.client('192.0.2.1')
     expect(minutes.length).toBeLessThanOrEqual(CLIENT_BUCKETS + 1)

@@ -2,6 +2,7 @@ import {
   type ClientHistory,
   LATENCY_BUCKETS,
   type OutcomeCounts,
+  own,
   STATS_RANGES,
   type StatsBucket,
   type StatsFrame,
@@ -65,7 +66,7 @@ type Counted = Pick<StatsFrame, 'policies' | 'latency' | 'blocks'>
 /** Adds what one instance did to what the fleet did, in place. */
 export function addFrame(to: Counted, { policies, latency, blocks }: Counted): void {
   for (const [policy, counts] of Object.entries(policies)) {
-    to.policies[policy] = addCounts(to.policies[policy] ?? {}, counts)
+    to.policies[policy] = addCounts(own(to.policies, policy) ?? {}, counts)
   }
   latency.forEach((count, i) => {
     to.latency[i] = (to.latency[i] ?? 0) + count

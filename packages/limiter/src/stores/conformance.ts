@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { ALGORITHMS, type PolicyInput, penaltySchema, policySchema } from '../contracts/index.ts'
+import { ALGORITHMS, type Block, type PolicyInput, penaltySchema, policySchema } from '../contracts/index.ts'
 import { type CompiledPolicy, compilePenalty, compilePolicy, noPolicy } from '../policies/table.ts'
-import type { Check, Store, Verdict } from './store.ts'
+import type { BlockPlace, Check, Store, Verdict } from './store.ts'
 
 /** A store on a clock that the tests turn. */
 export interface StoreUnderTest {
@@ -519,7 +519,7 @@ export function testStore({ name, open }: StoreFixture): void {
         expect(await remaining(client, policy)).toEqual([5])
         const { verdict } = await exhaust(client, policy)
         expect(verdict).toMatchObject({ outcome: 'limited', violations: 1 })
-        expect((await store.blocks()).map(blocked => blocked.client)).not.toContain(client)
+        expect((await store.blocks(1000)).blocks.map(blocked => blocked.client)).not.toContain(client)
       })
 
       test('covers several limits, shadow policies and penalties of a policy’s own', async () => {
@@ -619,7 +619,7 @@ export function testStore({ name, open }: StoreFixture): void {
         const clients = [3, 1, 2].map(hours => ({ client: fresh('client'), durationMs: hours * HOUR }))
         for (const { client, durationMs } of clients) await store.block({ client, durationMs, reason: 'r', by: 'ann' })
         const mine = async () => {
-          const blocks = await store.blocks()
+          const { blocks } = await store.blocks(1000)
           expect(blocks.map(({ until }) => until)).toEqual(blocks.map(({ until }) => until).sort((a, b) => a - b))
           return blocks.filter(({ client }) => clients.some(one => one.client === client)).map(({ client }) => client)
         }
@@ -630,6 +630,27 @@ export function testStore({ name, open }: StoreFixture): void {
         await store.unblock(three as string, {}, [])
         expect(await mine()).toEqual([two])
       })
+    })
+
+    test('lists blocks by pages that miss none and tell none twice, and counts them all', async () => {
+      const clients = Array.from({ length: 7 }, () => fresh('client'))
+      // Several end in one millisecond, where the clock stands still or is quick.
+      await Promise.all(clients.map(client => store.block({ client, durationMs: DAY, reason: 'r', by: 'ann' })))
+      const { total } = await store.blocks(1)
+      const told: Block[] = []
+      for (let after: BlockPlace | undefined; ; ) {
+        const page = await store.blocks(2, after)
+        expect(page.blocks.length).toBeLessThanOrEqual(2)
+        expect(page.total).toBe(total)
+        told.push(...page.blocks)
+        if (!page.next) break
+        after = page.next
+      }
+      expect(told).toHaveLength(total)
+      expect(new Set(told.map(({ client }) => client)).size).toBe(total)
+      expect(told.map(({ until }) => until)).toEqual(told.map(({ until }) => until).sort((a, b) => a - b))
+      expect(told.map(({ client }) => client)).toEqual(expect.arrayContaining(clients))
+      expect((await store.blocks(1000)).blocks).toEqual(told)
     })
 
     test('remembers the last ten refusals of a client, newest first', async () => {

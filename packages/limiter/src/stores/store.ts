@@ -66,6 +66,18 @@ export interface NewBlock {
   readonly durationMs: number
 }
 
+/** Where a block stands in their order. */
+export type BlockPlace = Pick<Block, 'until' | 'client'>
+
+export interface BlockList {
+  /** Soonest to end first. */
+  readonly blocks: Block[]
+  /** How many are in force, listed here or not. */
+  readonly total: number
+  /** After which the rest comes; absent: that was all. */
+  readonly next?: BlockPlace
+}
+
 export interface StoreHealth {
   readonly state: 'ok' | 'degraded'
   /** What it runs on, or what is wrong, for people. */
@@ -96,7 +108,7 @@ export interface Store {
   client(client: string, policies: readonly CompiledPolicy[]): Answer<ClientRecord>
   block(block: NewBlock): Answer<Block>
   unblock(client: string, options: UnblockOptions, policies: readonly CompiledPolicy[]): Answer<UnblockResult>
-  /** Blocks in force, soonest to end first. */
-  blocks(): Answer<Block[]>
+  /** The blocks in force that come after that place; at most `limit`, and none only where there are no more. */
+  blocks(limit: number, after?: BlockPlace): Answer<BlockList>
   close(): Answer<void>
 }

@@ -16,6 +16,9 @@ export interface Caller {
 /** The names that a role has without one of its own. */
 export const NAMES: Readonly<Record<Role, string>> = { operator: 'admin', viewer: 'viewer' }
 
+/** Guesses are not refused by their number, so none may get anywhere: 16 characters of chance are 96 bits. */
+export const MIN_TOKEN = 16
+
 export interface Tokens {
   /** May do everything. */
   readonly token: string

@@ -71,7 +71,7 @@ describe.each(Object.entries(ways))('the control plane %s', (_, open) => {
 
   it('finds who hurts the API, says why it is refused, and lets it back in with proof', async () => {
     await way.hit('203.0.113.9', 105)
-    await until('the block', async () => (await control.blocks()).some(({ client }) => client === '203.0.113.9'))
+    await until('the block', async () => (await control.blocks()).blocks.some(({ client }) => client === '203.0.113.9'))
     const [offender] = await control.clients({ sort: 'nearest', limit: 1 })
     expect(offender).toMatchObject({
       client: '203.0.113.9',
@@ -220,6 +220,21 @@ describe.each(Object.entries(ways))('the control plane %s', (_, open) => {
     )
     expect(audit.every(({ by }) => by === 'jane')).toBe(true)
     expect(audit.find(({ action }) => action === 'policy.delete')?.before).toMatchObject({ id: 'slow' })
+  })
+
+  it('lists blocks by pages, and says how many there are', async () => {
+    for (const { client } of (await control.blocks()).blocks) await control.unblock(client, {}, { by: 'ann' })
+    const clients = ['192.0.2.61', '192.0.2.62', '192.0.2.63']
+    for (const client of clients) await control.block({ client, for: '2h' }, { by: 'ann' })
+    const first = await control.blocks({ limit: 2 })
+    expect(first).toMatchObject({ blocks: [{}, {}], total: 3, next: expect.any(String) })
+    const second = await control.blocks({ limit: 2, after: first.next })
+    expect(second.next).toBeUndefined()
+    expect([...first.blocks, ...second.blocks].map(({ client }) => client).sort()).toEqual(clients)
+    expect((await control.blocks()).blocks).toHaveLength(3)
+    await expect(control.blocks({ limit: 10_001 })).rejects.toMatchObject({ code: 'ERR_INVALID' })
+    await expect(control.blocks({ after: 'x' })).rejects.toMatchObject({ code: 'ERR_INVALID' })
+    for (const client of clients) await control.unblock(client, {}, { by: 'ann' })
   })
 
   it.each([

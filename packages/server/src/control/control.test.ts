@@ -138,6 +138,17 @@ describe('the admin API', () => {
     await server.admin('PUT', '/admin/settings', body)
   })
 
+  it('tells no more blocks at once than is asked for, nor than 10,000', async () => {
+    for (let i = 0; i < 5; i++)
+      await server.bouncer.control.block({ client: `192.0.2.${i + 100}`, for: '3h' }, { by: 'ann' })
+    const { body } = await server.admin('GET', '/admin/blocks?limit=2')
+    expect(body).toMatchObject({ blocks: [{}, {}], total: expect.any(Number), next: expect.any(String) })
+    expect(body.total).toBeGreaterThanOrEqual(5)
+    const rest = await server.admin('GET', `/admin/blocks?after=${encodeURIComponent(body.next)}`)
+    expect(rest.body.blocks).toHaveLength(body.total - 2)
+    expect((await server.admin('GET', '/admin/blocks?limit=10001')).status).toBe(400)
+  })
+
   it('tells events, and those after an id', async () => {
     await server.admin('POST', '/admin/unblock/192.0.2.22')
     await server.admin('POST', '/admin/unblock/192.0.2.23')
@@ -161,6 +172,7 @@ describe('the admin API', () => {
     ['PUT', '/admin/policies/a', { policy: { id: 'a', limits: [] } }, 400, 'policy.limits'],
     ['PUT', '/admin/policies/a', { policy: { id: 'a', limits, match: '/x/:' } }, 400, 'does not parse'],
     ['PUT', '/admin/policies/a', { policy: { id: 'a', limits } }, 400, 'equally well'],
+    ['PUT', '/admin/policies/valueOf', { policy: { id: 'valueOf', limits } }, 400, 'every JavaScript object has'],
     ['GET', '/admin/policies/none', undefined, 404, 'there is no policy "none"'],
     ['GET', '/admin/policies/none/history', undefined, 404, 'there is no policy'],
     ['POST', '/admin/policies/auth/rollback', { version: 9 }, 404, 'has no version 9'],

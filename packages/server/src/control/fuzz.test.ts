@@ -1,201 +1,62 @@
 import { request } from 'node:http'
+import { describeIssues } from '@api-bouncer/limiter'
+import { RedisServer, until } from '@api-bouncer/limiter/testing/redis-server'
 import fc from 'fast-check'
-import { afterAll, beforeAll, expect, test } from 'vitest'
-import { type Json, type TestServer, TOKEN, testServer } from '../testing.ts'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { type Json, type TestServer, TOKEN, testServer, VIEWER_TOKEN } from '../testing.ts'
+import { cookieName } from './access.ts'
+import { BODIES, Chance, everybodys, legal, NASTY, PLACES, spoilt, value, word } from './fuzz.fixture.ts'
+import { routes as table } from './routes.ts'
+import { Sessions } from './session.ts'
 
 /** Again with what a failing run has printed: FUZZ_SEED=… npx vitest run packages/server/src/control/fuzz.test.ts */
 const CASES = Number(process.env.FUZZ_CASES ?? 10_000)
 const SEED = Number(process.env.FUZZ_SEED ?? Date.now() % 2 ** 31)
-const AT_ONCE = 8
+const AT_ONCE = 16
+/** What a client of the data plane sends now and then, so that there are counters, violations, keys and statistics. */
+const TRAFFIC_EVERY = 25
 
-let server: TestServer
-let routes: { method: string; path: string }[]
-
-beforeAll(async () => {
-  server = await testServer()
-  const { paths } = (await server.admin('GET', '/admin/openapi.json')).body as Json
-  routes = Object.entries(paths as Record<string, object>).flatMap(([path, methods]) =>
-    Object.keys(methods).map(method => ({ method: method.toUpperCase(), path })),
-  )
-})
-afterAll(() => server.close(0))
-
-/** Words that have broken parsers, templates, shells, keys and prototypes. */
-const NASTY = [
-  ...[
-    '',
-    ' ',
-    '*',
-    '?',
-    '%',
-    '%00',
-    '%2e%2e%2f',
-    '../../etc/passwd',
-    '..',
-    '.',
-    '//',
-    '\\',
-    '#',
-    '{',
-    '}',
-    '{a}',
-    '{control}',
-  ],
-  ...[
-    '__proto__',
-    'constructor',
-    'prototype',
-    'toString',
-    'hasOwnProperty',
-    'null',
-    'undefined',
-    'NaN',
-    'true',
-    '-1',
-    '0',
-    '1e309',
-  ],
-  ...[
-    "'",
-    '"',
-    '`',
-    '$(id)',
-    '; DROP TABLE',
-    '<script>',
-    '\r\nX-Evil: 1',
-    '\u0000',
-    '\u001b[2J',
-    '\u202e',
-    '\ud800',
-    '🙂',
-  ],
-  ...[
-    '1.2.3.4',
-    '::1',
-    '::ffff:1.2.3.4',
-    '10.0.0.0/8',
-    '0.0.0.0/0',
-    '1.2.3.400',
-    '2001:db8::/200',
-    'auth',
-    'default',
-    'allow',
-    'deny',
-  ],
-  ...[
-    'redis.call',
-    'return 1',
-    'KEYS[1]',
-    '[^a]*'.repeat(20),
-    '(a+)+$',
-    '/:a'.repeat(60),
-    'x'.repeat(3000),
-    '999999999999999999999',
-  ],
-]
-const word = fc.oneof(
-  { weight: 4, arbitrary: fc.constantFrom(...NASTY) },
-  { weight: 1, arbitrary: fc.string({ maxLength: 60 }) },
-)
-
-const value: fc.Arbitrary<unknown> = fc.letrec(tie => ({
-  any: fc.oneof(
-    { depthSize: 'small', withCrossShrink: true },
-    word,
-    fc.constantFrom(null, true, false, 0, -1, 1.5, 1e21, Number.MAX_SAFE_INTEGER, '1m', '15m', 5),
-    fc.array(tie('any'), { maxLength: 4 }),
-    tie('object'),
-  ),
-  object: fc.dictionary(
-    fc.oneof(
-      fc.constantFrom(
-        'id',
-        'policy',
-        'limits',
-        'limit',
-        'window',
-        'match',
-        'mode',
-        'penalty',
-        'client',
-        'for',
-        'reason',
-        'grace',
-      ),
-      fc.constantFrom(
-        'expectedVersion',
-        'version',
-        'cidr',
-        'comment',
-        'headers',
-        'peer',
-        'method',
-        'path',
-        '__proto__',
-        'constructor',
-      ),
-      word,
-    ),
-    tie('any'),
-    { maxKeys: 6 },
-  ),
-})).any
-
-const deep = (levels: number, open: string, close: string) => open.repeat(levels) + close.repeat(levels)
-const BODIES = [
-  ...[
-    '',
-    '{',
-    '[',
-    'null',
-    '"text"',
-    '0',
-    '[]',
-    '{}',
-    'not json',
-    '\u0000',
-    '{"a":1}{"b":2}',
-    '{"__proto__":{"polluted":true}}',
-  ],
-  ...[
-    '{"constructor":{"prototype":{"polluted":true}}}',
-    deep(20_000, '[', ']'),
-    deep(5000, '{"a":', '}').replace('}', '1}'),
-  ],
-  ...[
-    `{"policy":{"id":"x","limits":[${'{"limit":1,"window":"1m"},'.repeat(500)}{"limit":1,"window":"1s"}]}}`,
-    `"${'x'.repeat(200_000)}"`,
-  ],
-]
-
-interface Attack {
-  readonly route: number
-  readonly words: readonly string[]
-  readonly query: readonly (readonly [string, string])[]
-  readonly body: string | undefined
-  readonly type: string | undefined
+interface Route {
+  readonly method: string
+  readonly path: string
+  readonly query: readonly { readonly name: string; readonly schema: Json }[]
+  readonly body: Json | undefined
 }
-const attack: fc.Arbitrary<Attack> = fc.record({
-  route: fc.nat(1_000_000),
-  words: fc.array(word, { minLength: 3, maxLength: 3 }),
-  query: fc.array(fc.tuple(fc.constantFrom('limit', 'sort', 'match', 'cursor', 'after', 'range', 'epoch', 'x'), word), {
-    maxLength: 3,
-  }),
-  body: fc.option(
-    fc.oneof(
-      value.map(one => JSON.stringify(one)),
-      fc.constantFrom(...BODIES),
-    ),
-    { nil: undefined, freq: 4 },
-  ),
-  type: fc.option(
-    fc.constantFrom('application/json', 'text/plain', 'application/json; charset=utf-7', 'multipart/form-data'),
-    {
-      nil: 'application/json',
-      freq: 2,
-    },
-  ),
-})
+
+const credentials = {
+  anyOf: [{ const: { token: TOKEN } }, { const: { token: TOKEN } }, { const: { token: VIEWER_TOKEN } }],
+}
+const SESSION = '/dashboard/session'
+
+/** Every route of the OpenAPI document, and the session's. */
+function routesOf({ paths }: Json): Route[] {
+  const documented = Object.entries<Json>(paths).flatMap(([path, methods]) =>
+    Object.entries<Json>(methods).map(([method, { parameters, requestBody }]) => ({
+      method: method.toUpperCase(),
+      path,
+      query: parameters.filter((one: Json) => one.in === 'query'),
+      body: requestBody?.content['application/json'].schema,
+    })),
+  )
+  const session = ['GET', 'POST', 'DELETE'].map(method => ({
+    method,
+    path: SESSION,
+    query: [],
+    body: method === 'POST' ? credentials : undefined,
+  }))
+  // There has to be a policy to confirm, go back to and delete.
+  const puts = documented.filter(({ method, path }) => method === 'PUT' && path === '/admin/policies/{id}')
+  return [...documented, ...session, ...puts, ...puts]
+}
+
+interface Sent {
+  readonly method: string
+  readonly path: string
+  readonly body?: string | undefined
+  readonly type?: string | undefined
+  /** A session's cookie and CSRF token in place of the token. */
+  readonly session?: { readonly cookie: string; readonly csrf: string } | undefined
+}
 
 interface Answered {
   readonly status: number
@@ -203,12 +64,12 @@ interface Answered {
   readonly text: string
 }
 
-function send(method: string, path: string, body: string | undefined, type: string | undefined): Promise<Answered> {
+function send(server: TestServer, { method, path, body, type, session }: Sent): Promise<Answered> {
   const { hostname, port } = new URL(server.controlPlane)
   return new Promise((resolve, reject) => {
     const bytes = body === undefined ? undefined : Buffer.from(body)
     const headers = {
-      authorization: `Bearer ${TOKEN}`,
+      ...(session ? { cookie: session.cookie, 'x-csrf-token': session.csrf } : { authorization: `Bearer ${TOKEN}` }),
       ...(bytes && { 'content-type': type ?? 'application/json', 'content-length': String(bytes.length) }),
     }
     const req = request({ hostname, port, method, path, headers, timeout: 10_000 }, res => {
@@ -240,55 +101,196 @@ function faultOf({ status, type, text }: Answered): string | undefined {
     : undefined
 }
 
-test(`whatever is sent to any admin route, the answer is an answer (${CASES} cases, FUZZ_SEED=${SEED})`, async () => {
-  const attacks = fc.sample(attack, { seed: SEED, numRuns: CASES })
-  const faults: string[] = []
-  const counts: Record<number, number> = {}
-  const waiting = [...attacks]
-  const lane = async () => {
-    for (let one = waiting.pop(); one !== undefined; one = waiting.pop()) {
-      const { method, path } = routes[one.route % routes.length] as (typeof routes)[number]
-      let next = 0
-      const filled = path.replace(/\{\w+\}/g, () => encodeURIComponent(well(one.words[next++ % 3] as string)) || 'x')
-      const search = one.query.map(([name, text]) => `${name}=${encodeURIComponent(well(text))}`).join('&')
-      const target = search === '' ? filled : `${filled}?${search}`
-      const answer = await send(method, target, method === 'GET' ? undefined : one.body, one.type).catch(
-        (error: Error): Answered => ({ status: 0, type: '', text: error.message }),
-      )
-      counts[answer.status] = (counts[answer.status] ?? 0) + 1
-      const fault = faultOf(answer)
-      if (fault) faults.push(`${method} ${target.slice(0, 200)} ${one.body?.slice(0, 200) ?? ''} → ${fault}`)
-    }
-  }
-  await Promise.all(Array.from({ length: AT_ONCE }, lane))
-  console.log(
-    `fuzz, seed ${SEED}: ${Object.entries(counts)
-      .map(([status, n]) => `${n} × ${status}`)
-      .join(', ')}`,
-  )
-  expect(faults.slice(0, 10)).toEqual([])
-  expect(({} as { polluted?: unknown }).polluted).toBeUndefined()
-  // Something got through, and something did not: else nothing was tried.
-  expect(counts[200]).toBeGreaterThan(0)
-  expect(counts[400]).toBeGreaterThan(0)
-
-  // And it still limits to the unit, whatever policies have come to be.
-  const { policies } = (await server.admin('GET', '/admin/state')).body as { policies: { policy: { id: string } }[] }
-  for (const { policy } of policies) await server.admin('DELETE', `/admin/policies/${encodeURIComponent(policy.id)}`)
-  for (const list of ['allow', 'deny']) {
-    const { lists } = (await server.admin('GET', '/admin/state')).body as { lists: { list: string; cidr: string }[] }
-    for (const entry of lists.filter(one => one.list === list)) {
-      await server.admin('DELETE', `/admin/lists/${list}/${encodeURIComponent(entry.cidr)}`)
-    }
-  }
-  const put = await server.admin('PUT', '/admin/policies/exact', {
-    policy: { id: 'exact', match: '*', limits: [{ limit: 5, window: '1h' }], penalty: false },
-  })
-  expect(put.status).toBe(200)
-  const statuses: number[] = []
-  for (let i = 0; i < 8; i++) statuses.push((await server.as('198.51.100.5', '/api/data')).status)
-  expect(statuses).toEqual([200, 200, 200, 200, 200, 429, 429, 429])
-}, 300_000)
+/** What an answer has that the API's own document says otherwise. */
+function notAsDocumented({ method, path }: Route, { status, text }: Answered): string | undefined {
+  if (status < 200 || status > 299) return undefined
+  const plain = path.replace(/\{(\w+)\}/g, ':$1')
+  const { answer } = table.find(row => row.path === plain && row.method === method.toLowerCase()) ?? {}
+  const error = answer?.safeParse(JSON.parse(text)).error
+  return error && `answered what is not documented: ${describeIssues(error).slice(0, 300)}`
+}
 
 /** encodeURIComponent takes no half of a surrogate pair. */
-const well = (text: string) => text.replace(/[\ud800-\udfff]/g, '\ufffd')
+const encode = (text: unknown) => encodeURIComponent(String(text).replace(/[\ud800-\udfff]/gu, '\ufffd'))
+
+/** One server under attack. */
+class Attack {
+  readonly server: TestServer
+  readonly sessions: Sessions
+  readonly routes: readonly Route[]
+  /** How often each route answered with so and so. */
+  readonly statuses = new Map<string, number[]>()
+  readonly faults: string[] = []
+  private readonly junk: readonly (string | undefined)[]
+  private readonly words: readonly string[]
+  private keys: string[] = []
+
+  constructor(server: TestServer, sessions: Sessions, routes: readonly Route[]) {
+    this.server = server
+    this.sessions = sessions
+    this.routes = routes
+    const body = fc.oneof(
+      value.map(one => JSON.stringify(one)),
+      fc.constantFrom(...BODIES),
+    )
+    this.junk = fc.sample(body, { seed: SEED, numRuns: 1000 })
+    this.words = fc.sample(word, { seed: SEED, numRuns: 1000 })
+  }
+
+  async run(cases: number): Promise<void> {
+    let next = 0
+    const lane = async () => {
+      for (let i = next++; i < cases; i = next++) {
+        if (i % TRAFFIC_EVERY === 0) await this.traffic(i)
+        const route = this.routes[i % this.routes.length] as Route
+        await this.one(route, new Chance(SEED + i))
+      }
+    }
+    await Promise.all(Array.from({ length: AT_ONCE }, lane))
+  }
+
+  async one(route: Route, chance: Chance): Promise<void> {
+    // Half of what is sent is all right; a quarter is almost; the rest is what nobody would.
+    const how = chance.of(['legal', 'legal', 'spoilt', 'odd'] as const)
+    const { method } = route
+    const said = how === 'odd' ? undefined : route.body && legal(route.body, chance)
+    const body =
+      method === 'GET'
+        ? undefined
+        : how === 'odd'
+          ? chance.is(0.8)
+            ? chance.of(this.junk)
+            : undefined
+          : said === undefined
+            ? undefined
+            : JSON.stringify(how === 'spoilt' ? spoilt(said, chance) : said)
+    const own = (said as Json)?.policy?.id
+    const filled = route.path.replace(/\{(\w+)\}/g, (_, name: string) =>
+      encode(how === 'odd' ? chance.of(this.words) || 'x' : name === 'id' && own ? own : this.named(name, chance)),
+    )
+    const query = route.query.flatMap(({ name, schema }) => {
+      if (how === 'odd' && chance.is(0.7)) return [`${name}=${encode(chance.of(this.words))}`]
+      if (name !== 'epoch' && chance.is(0.7)) return []
+      return [`${name}=${encode(how === 'spoilt' && chance.is(0.3) ? chance.of(NASTY) : legal(schema, chance, name))}`]
+    })
+    const type =
+      how === 'odd'
+        ? chance.of([undefined, 'text/plain', 'application/json; charset=utf-7', 'multipart/form-data'])
+        : undefined
+    const path = query.length > 0 ? `${filled}?${query.join('&')}` : filled
+    const session = route.path === SESSION || chance.is(0.2) ? this.session() : undefined
+    const answer = await send(this.server, { method, path, body, type, session }).catch(
+      (error: Error): Answered => ({ status: 0, type: '', text: error.message }),
+    )
+    const key = `${method} ${route.path}`
+    this.statuses.set(key, [...(this.statuses.get(key) ?? []), answer.status])
+    const fault = faultOf(answer) ?? notAsDocumented(route, answer)
+    if (fault) this.faults.push(`${method} ${path.slice(0, 200)} ${body?.slice(0, 200) ?? ''} → ${fault}`)
+  }
+
+  /** How often a route did what it was asked for. */
+  successes({ method, path }: Route): number {
+    return (this.statuses.get(`${method} ${path}`) ?? []).filter(status => status >= 200 && status < 300).length
+  }
+
+  counts(): Record<number, number> {
+    const counts: Record<number, number> = {}
+    for (const status of [...this.statuses.values()].flat()) counts[status] = (counts[status] ?? 0) + 1
+    return counts
+  }
+
+  private named(name: string, chance: Chance): unknown {
+    if (name !== 'key') return legal({ type: 'string' }, chance, name)
+    return this.keys.length > 0 ? chance.of(this.keys) : 'no-such-key'
+  }
+
+  /** Of an operator who has just signed in. */
+  private session(): Sent['session'] {
+    const { secret } = this.sessions.start('operator', 'fuzz')
+    const { host } = new URL(this.server.controlPlane)
+    const name = cookieName({ headers: { host }, socket: {} } as never)
+    return { cookie: `${name}=${secret}`, csrf: this.sessions.csrf(secret) }
+  }
+
+  private async traffic(i: number): Promise<void> {
+    await Promise.all(
+      [1, 2, 3, 4, 5, 6].map(n =>
+        this.server.as(`192.0.2.${(i + n) % 250}`, `/f/${(i + n * 7) % PLACES}/x`).catch(() => {}),
+      ),
+    )
+    const { body } = await this.server.admin('GET', '/admin/keys?limit=500')
+    this.keys = (body.keys as { key: string }[]).map(({ key }) => key).filter(key => !key.includes('{control}'))
+  }
+}
+
+const places: [string, () => Promise<[Record<string, string>, () => unknown]>, number][] = [
+  ['the embedded store', async () => [{}, () => {}], 0.8],
+  [
+    'Redis',
+    async () => {
+      const redis = await RedisServer.start()
+      return [{ REDIS_URL: redis.url, DECISION_DEADLINE: '2s' }, () => redis.stop()]
+    },
+    0.2,
+  ],
+]
+
+describe.each(places)('on %s', (_, open, share) => {
+  const cases = Math.round(CASES * share)
+  const sessions = new Sessions()
+  let server: TestServer
+  let stop: () => unknown
+  beforeAll(async () => {
+    const [env, end] = await open()
+    stop = end
+    server = await testServer({ ADMIN_READONLY_TOKEN: VIEWER_TOKEN, ...env }, sessions)
+    await until('the store', () => server.bouncer.health().state === 'ok')
+  })
+  afterAll(async () => {
+    await server.close(0)
+    await stop()
+  })
+
+  test(`whatever is sent to any route, the answer is an answer (${cases} cases, FUZZ_SEED=${SEED})`, async () => {
+    const before = everybodys()
+    const { body } = await server.admin('GET', '/admin/openapi.json')
+    const routes = routesOf(body)
+    const attack = new Attack(server, sessions, routes)
+    await attack.run(cases)
+    const told = Object.entries(attack.counts()).map(([status, n]) => `${n} × ${status}`)
+    console.log(`fuzz on ${server.bouncer.health().kind}, seed ${SEED}: ${told.join(', ')}`)
+    expect(attack.faults.slice(0, 10)).toEqual([])
+
+    // Every change was made, and again and again: else nothing was tried.
+    const least = Math.floor(cases / 1000)
+    const rare = routes.filter(route => route.method !== 'GET' && attack.successes(route) < Math.max(1, least))
+    expect(rare.map(route => `${route.method} ${route.path}: ${attack.successes(route)}`)).toEqual([])
+    expect(attack.counts()[400]).toBeGreaterThan(0)
+
+    // After all that every question has an answer still, and nothing is in what all objects share.
+    for (const route of routes.filter(({ method }) => method === 'GET')) {
+      for (let i = 0; i < 5; i++) await attack.one(route, new Chance(SEED - 1 - i))
+    }
+    expect(attack.faults).toEqual([])
+    for (const path of ['/admin/stats?range=5m', '/admin/state', '/admin/blocks', '/admin/keys', '/metrics']) {
+      expect((await server.admin('GET', path)).status, path).toBe(200)
+    }
+    expect(everybodys()).toEqual(before)
+
+    // And it still limits to the unit, whatever policies and lists have come to be.
+    const { policies, lists } = (await server.admin('GET', '/admin/state')).body as Json
+    for (const { policy } of policies) {
+      expect((await server.admin('DELETE', `/admin/policies/${encode(policy.id)}`)).status).toBe(204)
+    }
+    for (const { list, cidr } of lists) {
+      expect((await server.admin('DELETE', `/admin/lists/${list}/${encode(cidr)}`)).status).toBe(204)
+    }
+    const put = await server.admin('PUT', '/admin/policies/exact', {
+      policy: { id: 'exact', match: '*', limits: [{ limit: 5, window: '1h' }], penalty: false },
+    })
+    expect(put.status).toBe(200)
+    const statuses: number[] = []
+    for (let i = 0; i < 8; i++) statuses.push((await server.as('198.51.100.5', '/api/data')).status)
+    expect(statuses).toEqual([200, 200, 200, 200, 200, 429, 429, 429])
+  }, 300_000)
+})

@@ -1,15 +1,16 @@
-import { type Bouncer, describeIssues, guess, type Logger } from '@api-bouncer/limiter'
+import { type Bouncer, BouncerError, describeIssues, guess, type Logger } from '@api-bouncer/limiter'
 import express, { type Express, type Request, type RequestHandler, type Router } from 'express'
 import type { z } from 'zod'
 import { createMetrics, type Measured } from '../metrics.ts'
 import { HttpError, jsonBody, problems, sendJson } from '../problem.ts'
-import { isHttps, namesOf, type Tokens } from './access.ts'
+import { isHttps, MIN_TOKEN, namesOf, type Tokens } from './access.ts'
 import { actorOf } from './actor.ts'
 import { callerFor, refuseCrossSite, requireCaller, requireName, requireOperator } from './guards.ts'
 import { dashboard, safeHeaders } from './page.ts'
 import { type Metrics, Reply, type Route, routes } from './routes.ts'
 import type { Sessions } from './session.ts'
 import { signIn } from './sign-in.ts'
+import { WrongTokens } from './wrong-tokens.ts'
 
 const BODY_LIMIT = 1024 * 1024
 
@@ -30,6 +31,8 @@ export interface ControlRouterOptions extends Tokens {
   readonly dataPlane?: string | undefined
   /** Whose counts are shown. Default: the bouncer's own. */
   readonly measured?: Measured | undefined
+  /** Where wrong tokens are counted. Default: here, told to the logger. */
+  readonly wrong?: WrongTokens | undefined
   /** Default: the limiter's metrics and those of Node. */
   readonly metrics?: Metrics
 }
@@ -37,10 +40,12 @@ export interface ControlRouterOptions extends Tokens {
 /** The control plane as a router, to mount into an Express app of one's own: `app.use('/bouncer', controlRouter({ … }))`. */
 export function controlRouter(options: ControlRouterOptions): Router {
   const { bouncer, logger, localHost, allowedHosts, dataPlane, measured, metrics, sessions } = options
+  const { wrong = new WrongTokens(logger) } = options
+  refuseShort(options)
   const router = express.Router({ caseSensitive: true })
   const names = namesOf(localHost, allowedHosts)
   if (names) router.use(requireName(names))
-  router.use(refuseCrossSite, requireCaller(options, sessions), jsonBody(BODY_LIMIT))
+  router.use(refuseCrossSite, requireCaller(options, sessions, wrong), jsonBody(BODY_LIMIT))
 
   const shared = {
     bouncer,
@@ -48,7 +53,7 @@ export function controlRouter(options: ControlRouterOptions): Router {
     control: bouncer.control,
     dataPlane,
     measured: measured ?? bouncer,
-    metrics: metrics ?? createMetrics(bouncer, { measured }),
+    metrics: metrics ?? createMetrics(bouncer, { measured, wrong }),
   }
   for (const row of routes) {
     router[row.method](row.path, ...(row.method === 'get' || row.reads ? [] : [requireOperator]), serve(row, shared))
@@ -70,6 +75,7 @@ export interface ControlPlaneOptions extends ControlRouterOptions {
 /** The control plane as an app with a listener of its own, and the dashboard. */
 export function createControlPlane(options: ControlPlaneOptions): Express {
   const { localHost, allowedHosts, sessions, dataPlane, guesses, page, logger } = options
+  const { wrong = new WrongTokens(logger) } = options
   const app = express()
   app.disable('x-powered-by')
   app.disable('etag')
@@ -78,11 +84,19 @@ export function createControlPlane(options: ControlPlaneOptions): Express {
   app.use(safeHeaders)
   const names = namesOf(localHost, allowedHosts)
   if (names) app.use(requireName(names))
-  app.use(refuseCrossSite, signIn({ tokens: options, sessions, dataPlane }, guesses))
+  app.use(refuseCrossSite, signIn({ tokens: options, sessions, dataPlane, wrong }, guesses))
   app.use(dashboard(page))
-  app.use(controlRouter(options))
+  app.use(controlRouter({ ...options, wrong }))
   app.use(problems(logger))
   return app
+}
+
+function refuseShort({ token, viewerToken }: Tokens): void {
+  for (const [name, given] of Object.entries({ token, viewerToken })) {
+    if (given === undefined || given.length >= MIN_TOKEN) continue
+    const mend = 'Make one with: openssl rand -hex 32'
+    throw new BouncerError('ERR_INVALID', `${name}: must have at least ${MIN_TOKEN} characters`, mend)
+  }
 }
 
 type Shared = Omit<Parameters<Route['handler']>[0], 'params' | 'body' | 'query' | 'actor' | 'origin'>

@@ -4,8 +4,10 @@ import {
   auditQuery,
   type Bouncer,
   BouncerError,
+  blockPageSchema,
   blockRequest,
   blockSchema,
+  blocksQuery,
   type ControlPlane,
   clientDetailSchema,
   clientHistorySchema,
@@ -232,9 +234,10 @@ export const routes: readonly Route[] = [
   route({
     method: 'get',
     path: '/admin/blocks',
-    summary: 'Who is blocked, soonest to end first',
-    answer: z.object({ blocks: z.array(blockSchema) }),
-    handler: async ({ control }) => ({ blocks: await control.blocks() }),
+    summary: 'Who is blocked, soonest to end first, and how many in all; ?limit=1000; ?after=NEXT: the next page',
+    answer: blockPageSchema,
+    query: blocksQuery,
+    handler: ({ control, query }) => control.blocks(query),
   }),
   route({
     method: 'post',
@@ -345,7 +348,7 @@ export const routes: readonly Route[] = [
     path: '/admin/settings',
     summary: 'Change them: { penalty?, ipv6Prefix? }; what is left out gets its default',
     answer: settingsSchema,
-    body: z.looseObject({}),
+    body: settingsSchema,
     handler: ({ control, body, actor }) => control.putSettings(body, actor),
   }),
   route({

@@ -116,6 +116,29 @@ describe('a session', () => {
     expect((await browser.send('GET', '/admin/status')).status).toBe(401)
   })
 
+  it.each([
+    ['asks on by itself while nobody touches it', '60000', undefined],
+    ['says nonsense of when it was touched', 'never', undefined],
+    ['was touched within a minute', '59999', 200],
+  ])('of a page that %s', async (_, untouched, status = 401) => {
+    await browser.signIn({ token: TOKEN })
+    for (let i = 0; i < 4; i++) {
+      now.ms += IDLE_MS / 3
+      await browser.send('GET', '/admin/status', undefined, { 'x-untouched-ms': untouched })
+      await browser.send('GET', '/dashboard/session', undefined, { 'x-untouched-ms': untouched })
+    }
+    expect((await browser.send('GET', '/admin/status')).status).toBe(status)
+  })
+
+  it('is used by a change, however it was asked for', async () => {
+    await browser.signIn({ token: TOKEN })
+    for (let i = 0; i < 4; i++) {
+      now.ms += IDLE_MS / 3
+      const change = await browser.send('POST', '/admin/unblock/192.0.2.205', undefined, { 'x-untouched-ms': '90000' })
+      expect(change.status).toBe(200)
+    }
+  })
+
   it('ends after twelve hours, whatever is done with it', async () => {
     await browser.signIn({ token: TOKEN })
     for (let spent = 0; spent + IDLE_MS / 2 < LIFE_MS; spent += IDLE_MS / 2) {
@@ -135,12 +158,15 @@ describe('a session', () => {
     expect((await browser.send('GET', '/admin/status', undefined, { cookie })).status).toBe(401)
   })
 
-  it('is one of at most a thousand: the one that was not used for longest makes room', () => {
+  it('is one of at most a thousand of its role: the one that was not used for longest makes room', () => {
     const many = new Sessions(() => now.ms)
+    const operator = many.start('operator', 'admin').secret
     const secrets = Array.from({ length: 1001 }, () => many.start('viewer', 'viewer').secret)
     expect(many.find(secrets[0] as string)).toBeUndefined()
     expect(many.find(secrets[1] as string)).toBeDefined()
     expect(many.find(secrets[1000] as string)).toBeDefined()
+    // However many look on, who acts is not signed out.
+    expect(many.find(operator)).toBeDefined()
   })
 })
 

@@ -10,6 +10,7 @@ export const LIFE_MS = 12 * 3_600_000
 /** A sign-in code that nobody has used. */
 export const CODE_MS = 10 * 60_000
 
+/** Of each role: however many viewers sign in, no operator's session makes room for theirs. */
 const MAX_SESSIONS = 1000
 const MAX_CODES = 20
 
@@ -45,12 +46,11 @@ export class Sessions {
     this.now = now
   }
 
-  /** Signs somebody in; `secret` is what their cookie says. The session that was not used for longest makes room. */
+  /** Signs somebody in; `secret` is what their cookie says. Of their role the session that was not used for longest makes room. */
   start(role: Role, by: string): { secret: string; session: SessionRecord } {
     this.sweep()
-    if (this.sessions.size >= MAX_SESSIONS) {
-      this.end(this.sessions.keys().next().value as string, 'too many sessions')
-    }
+    const alike = [...this.sessions.values()].filter(other => other.role === role)
+    if (alike.length >= MAX_SESSIONS) this.end((alike[0] as SessionRecord).id, 'too many sessions')
     const made = secret()
     const at = this.now()
     const session = { id: digest(made), role, by, startedAt: at, usedAt: at }

@@ -15,6 +15,7 @@ import { type Caller, cookieName, isHttps, NAMES, roleOf, type Tokens } from './
 import { actorOf } from './actor.ts'
 import { callerFor, requireCaller } from './guards.ts'
 import type { Role, Sessions } from './session.ts'
+import type { WrongTokens } from './wrong-tokens.ts'
 
 const PATH = '/dashboard/session'
 const BODY_LIMIT = 4096
@@ -31,6 +32,7 @@ export interface SignInOptions {
   readonly tokens: Tokens
   readonly sessions: Sessions
   readonly dataPlane: string | undefined
+  readonly wrong: WrongTokens
 }
 
 /** A limiter of its own: whoever guesses at the sign-in spends nothing of the data plane's, and the other way round. */
@@ -44,7 +46,7 @@ export const createGuesses = (): Bouncer =>
   })
 
 /** Signing in and out: `POST`, `GET` and `DELETE /dashboard/session`. */
-export function signIn({ tokens, sessions, dataPlane }: SignInOptions, guesses: Bouncer): Router {
+export function signIn({ tokens, sessions, dataPlane, wrong }: SignInOptions, guesses: Bouncer): Router {
   const router = express.Router({ caseSensitive: true })
   const tell = (caller: Caller): Session => ({
     role: caller.role,
@@ -69,6 +71,7 @@ export function signIn({ tokens, sessions, dataPlane }: SignInOptions, guesses: 
           : undefined,
     )
     if (!role) {
+      wrong.add(req.socket.remoteAddress)
       const detail =
         'token' in given.data
           ? 'Wrong token'
@@ -81,7 +84,7 @@ export function signIn({ tokens, sessions, dataPlane }: SignInOptions, guesses: 
     sendJson(res, 200, tell({ role, by, session, secret }))
   })
 
-  router.use(PATH, requireCaller(tokens, sessions), (req, _res, next) => {
+  router.use(PATH, requireCaller(tokens, sessions, wrong), (req, _res, next) => {
     if (callerFor(req).session) return next()
     next(new HttpError(401, 'Nobody is signed in here: a token needs no session', { code: 'ERR_UNAUTHORISED' }))
   })

@@ -1,4 +1,4 @@
-import type { Block } from '@api-bouncer/limiter/contracts'
+import type { Block, BlockPage } from '@api-bouncer/limiter/contracts'
 import { Button, Group, Text, TextInput } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
 import { useMemo, useState } from 'react'
@@ -66,26 +66,27 @@ const columnsOf = (unblock: (client: string) => void): readonly Column<Block>[] 
   },
 ]
 
-const NONE: readonly Block[] = []
+const NONE: BlockPage = { blocks: [], total: 0 }
+
+/** The control plane tells no more at once. */
+const SHOWN = 10_000
 
 const isSame = (a: Block | undefined, b: Block) =>
   a !== undefined && a.client === b.client && a.since === b.since && a.until === b.until && a.reason === b.reason
 
 /** What is still as it was keeps its identity, as the library sees to at several times the cost: it compares every field. */
-function share(old: unknown, now: unknown): readonly Block[] {
-  const [was, is] = [(old ?? NONE) as readonly Block[], now as readonly Block[]]
-  return was.length === is.length && is.every((block, i) => isSame(was[i], block)) ? was : is
+function share(old: unknown, now: unknown): BlockPage {
+  const [was, is] = [(old ?? NONE) as BlockPage, now as BlockPage]
+  const same = was.total === is.total && was.blocks.length === is.blocks.length
+  return same && is.blocks.every((block, i) => isSame(was.blocks[i], block)) ? was : is
 }
-
-const byEnd = (blocks: readonly Block[]) => [...blocks].sort((a, b) => a.until - b.until)
 
 /** Who is kept out, why and for how long. */
 export default function Blocks() {
   const blocks = useQuery({
     queryKey: keys.blocks,
-    queryFn: () => control.blocks(),
+    queryFn: () => control.blocks({ limit: SHOWN }),
     structuralSharing: share,
-    select: byEnd,
     refetchInterval: 15_000,
   })
   const [filter, setFilter] = useSearchState('filter')
@@ -95,8 +96,8 @@ export default function Blocks() {
   const [several, setSeveral] = useState(false)
   const readOnly = useReadOnly()
   const now = useNow(5000)
-  const all = blocks.data ?? NONE
-  // The same rows for as long as none of them ends: thousands are not filtered and sorted again for nothing.
+  const { blocks: all, total } = blocks.data ?? NONE
+  // Soonest to end first. The same rows for as long as none of them ends: thousands are not filtered and sorted again for nothing.
   const next = all.findIndex(({ until }) => until > now)
   const ended = next === -1 ? all.length : next
   const shown = useMemo(
@@ -126,7 +127,8 @@ export default function Blocks() {
           w={{ base: '100%', sm: 320 }}
         />
         <Text size="sm" c="dimmed" role="status">
-          {blocks.isSuccess ? `${count(shown.length)} of ${count(all.length)} in force` : ''}
+          {blocks.isSuccess ? `${count(shown.length)} of ${count(total)} in force` : ''}
+          {all.length < total && `: the first ${count(all.length)} to end are looked at here`}
         </Text>
         {chosen.length > 0 && (
           <Button size="compact-sm" variant="default" onClick={() => setSeveral(true)}>

@@ -1,3 +1,4 @@
+import { own } from '@api-bouncer/limiter/client'
 import type { Policy } from '@api-bouncer/limiter/contracts'
 import { Button, Group, Text } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
@@ -17,7 +18,7 @@ export function Trial({ policy, onPromote }: { policy: Policy; onPromote: () => 
   const readOnly = useReadOnly()
   const buckets = history.data?.buckets ?? []
   const sum = (outcome: 'shadow-allowed' | 'shadow-limited') =>
-    buckets.reduce((total, { policies }) => total + (policies[policy.id]?.[outcome] ?? 0), 0)
+    buckets.reduce((total, { policies }) => total + (own(policies, policy.id)?.[outcome] ?? 0), 0)
   const [passed, refused] = [sum('shadow-allowed'), sum('shadow-limited')]
   const others = buckets.flatMap(({ policies }) => Object.entries(policies).filter(([id]) => id !== policy.id))
   const enforced = others.length === 0 ? ZERO : addTallies(others.map(([, counts]) => tallyOf(counts)))

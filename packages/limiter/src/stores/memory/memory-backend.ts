@@ -31,7 +31,7 @@ export function memoryBackend(options: MemoryStoreOptions & { seed: ControlState
       watching.add(listener)
       return () => watching.delete(listener)
     },
-    countBlocks: () => store.blocks().length,
+    countBlocks: () => store.countBlocks(),
     close: () => store.close(),
   }
 }

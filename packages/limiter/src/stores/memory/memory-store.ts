@@ -3,7 +3,18 @@ import { entryAt, type Log, sizeOf } from '../../algorithms/sliding-window/slidi
 import type { Block, LimitVerdict, UnblockOptions, UnblockResult } from '../../contracts/index.ts'
 import { formatDuration, parseDuration } from '../../contracts/index.ts'
 import { type CompiledPolicy, describeLimit, type Penalty } from '../../policies/table.ts'
-import type { Check, ClientRecord, NewBlock, Receipt, Refusal, Store, StoreHealth, Verdict } from '../store.ts'
+import type {
+  BlockList,
+  BlockPlace,
+  Check,
+  ClientRecord,
+  NewBlock,
+  Receipt,
+  Refusal,
+  Store,
+  StoreHealth,
+  Verdict,
+} from '../store.ts'
 import { Counters } from './counters.ts'
 import { decide, fits, measure } from './decide.ts'
 import { BLOCKED, COLD, HOT, type Linked, type Tier, Tiers } from './tiers.ts'
@@ -68,6 +79,10 @@ function misdeedsOf(client: Client): Misdeeds {
 
 const offencesOf = (misdeeds: Misdeeds | undefined, now: number) =>
   misdeeds && misdeeds.offencesUntil > now ? misdeeds.offences : 0
+
+/** Soonest to end first; those of one millisecond by their names, as Redis orders its set. */
+const inTurn = (a: BlockPlace, b: BlockPlace) =>
+  a.until - b.until || (a.client < b.client ? -1 : Number(a.client > b.client))
 
 const wordsOf = (log: Log) => ({ units: sizeOf(log), oldest: sizeOf(log) > 0 ? entryAt(log, 0) : null })
 
@@ -219,12 +234,27 @@ export class MemoryStore implements Store {
     }
   }
 
-  blocks(): Block[] {
+  blocks(limit: number, after?: BlockPlace): BlockList {
     const at = Math.floor(this.clock() / 1000)
-    const blocks = [...this.tiers.of(BLOCKED)]
-      .map(client => this.blockOf(client, at))
-      .filter(block => block !== undefined)
-    return blocks.sort((a, b) => a.until - b.until)
+    const all: Block[] = []
+    for (const client of this.tiers.of(BLOCKED)) {
+      const block = this.blockOf(client, at)
+      if (block) all.push(block)
+    }
+    const total = all.length
+    const rest = after ? all.filter(block => inTurn(block, after) > 0) : all
+    if (rest.length <= limit) return { blocks: rest.sort(inTurn), total }
+    // Numbers sort many times as fast as blocks: only those that end in time are put in order.
+    const until = Float64Array.from(rest, block => block.until).sort()[limit - 1] as number
+    const soon = rest.filter(block => block.until <= until).sort(inTurn)
+    return { blocks: soon.slice(0, limit), total, next: soon[limit - 1] as Block }
+  }
+
+  countBlocks(): number {
+    const at = Math.floor(this.clock() / 1000)
+    let count = 0
+    for (const client of this.tiers.of(BLOCKED)) if (this.blockOf(client, at)) count++
+    return count
   }
 
   /** What is remembered, under the names that Redis would use. */

@@ -69,7 +69,7 @@ describe('the user of docs/operations.md', () => {
     await until('half the window', () => Date.now() > at + 150)
     for (let i = 0; i < 2; i++) await ask('b', '/single')
     await until('one has left', async () => (await peek('b', '/single')).remaining === 1)
-    await until('the list of blocks', async () => (await control.blocks()).length === 1)
+    await until('the list of blocks', async () => (await control.blocks()).total === 1)
     await control.client('villain')
     await control.block({ client: 'by-hand' }, ann)
     await control.unblock('villain', { grace: '1m' }, ann)

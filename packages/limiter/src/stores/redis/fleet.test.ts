@@ -197,11 +197,20 @@ describe.each([
     for (let i = 0; i < 5; i++) await Promise.all(villains.map(villain => second.ask(villain, '/gcra')))
     // One violation, which is not a block yet.
     for (let i = 0; i < 3; i++) await first.ask('c50', '/gcra')
-    await until('the list of blocks', async () => (await first.bouncer.control.blocks()).length === villains.length)
-    const listed = (await first.bouncer.control.blocks()).map(({ client }) => client)
+    await until(
+      'the list of blocks',
+      async () => (await first.bouncer.control.blocks()).blocks.length === villains.length,
+    )
+    const listed = (await first.bouncer.control.blocks()).blocks.map(({ client }) => client)
     expect(listed.sort()).toEqual([...villains].sort())
     await first.bouncer.control.block({ client: 'by-hand', for: '1h' }, ann)
     expect((await second.ask('by-hand', '/gcra')).outcome).toBe('blocked')
+    // What the index names and is blocked no more is no end of the list.
+    const index = 'api_bouncer:{control}:blocks'
+    await place.look.zadd(index, Date.now() + 20_000, 'gone-1', Date.now() + 20_001, 'gone-2')
+    const page = await first.bouncer.control.blocks({ limit: 1 })
+    expect(page).toMatchObject({ blocks: [{}], total: villains.length + 1, next: expect.any(String) })
+    await until('the index mended', async () => (await place.look.zscore(index, 'gone-2')) === null)
 
     expect((await first.ask('c3', '/gcra')).outcome).toBe('blocked')
     const lifted = await second.bouncer.control.unblock('c3', { grace: '1m' }, ann)
@@ -213,7 +222,7 @@ describe.each([
       async ({ ask }) => (await ask('c3', '/gcra')).outcome === 'allowed',
     )
     expect(took).toBeLessThan(1100)
-    expect((await first.bouncer.control.blocks()).map(({ client }) => client)).not.toContain('c3')
+    expect((await first.bouncer.control.blocks()).blocks.map(({ client }) => client)).not.toContain('c3')
 
     await until('the last refusals written', async () => (await place.look.exists('api_bouncer:refusals:{c0}')) === 1)
     const keys = (await Promise.all(place.servers().map(server => server.keys('api_bouncer:*')))).flat()

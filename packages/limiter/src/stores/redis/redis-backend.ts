@@ -1,4 +1,4 @@
-import { type ControlState, type StatsFrame, statsFrameSchema } from '../../contracts/index.ts'
+import { type ControlState, own, type StatsFrame, statsFrameSchema } from '../../contracts/index.ts'
 import type { Logger } from '../../options.ts'
 import type { Backend } from '../backend.ts'
 import type { MemoryStoreOptions } from '../memory/memory-store.ts'
@@ -169,7 +169,7 @@ export function redisBackend(
         OPERATOR_MS,
       ).catch((): [string[], Record<string, string>] => [[], {}])
       const read = alive.flatMap(name => {
-        return readFrame(frames[name] ?? '') ?? []
+        return readFrame(own(frames, name) ?? '') ?? []
       })
       return read.length > 0 || !lastFrame ? read : [lastFrame]
     },
@@ -180,8 +180,7 @@ export function redisBackend(
         if (watching.delete(listener) && watching.size === 0) listen()
       }
     },
-    // The heartbeats take out what has ended.
-    countBlocks: () => withTimeout(connection.commands.zcard(keys.blocks), OPERATOR_MS),
+    countBlocks: () => store.countBlocks(),
     diagnose: () => diagnoseRedis(connection, keys),
     async close() {
       clearTimeout(calming)

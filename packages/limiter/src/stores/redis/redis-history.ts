@@ -2,6 +2,7 @@ import {
   OUTCOMES,
   type OutcomeCounts,
   outcomeCounts,
+  own,
   type StatsBucket,
   type StatsFrame,
   type StatsRange,
@@ -220,7 +221,7 @@ function bucketOf(at: number, fields: Readonly<Record<string, string>>): StatsBu
       const [policy = '', outcome = ''] = field.split(' ')
       const counts = outcomeCounts.safeParse({ [outcome]: count })
       // Unreadable: of a newer version.
-      if (counts.success) bucket.policies[policy] = addCounts(bucket.policies[policy] ?? {}, counts.data)
+      if (counts.success) bucket.policies[policy] = addCounts(own(bucket.policies, policy) ?? {}, counts.data)
     }
   }
   return bucket

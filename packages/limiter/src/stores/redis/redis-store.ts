@@ -7,7 +7,19 @@ import {
   type UnblockResult,
 } from '../../contracts/index.ts'
 import { type CompiledPolicy, compilePolicy, describeLimit } from '../../policies/table.ts'
-import type { Answer, Check, ClientRecord, NewBlock, Receipt, Refusal, Store, StoreHealth, Verdict } from '../store.ts'
+import type {
+  Answer,
+  BlockList,
+  BlockPlace,
+  Check,
+  ClientRecord,
+  NewBlock,
+  Receipt,
+  Refusal,
+  Store,
+  StoreHealth,
+  Verdict,
+} from '../store.ts'
 import { Aftermath, type Gathered } from './aftermath.ts'
 import { Batcher, type Clock, type Listener } from './batcher.ts'
 import { type Connection, OPERATOR_MS } from './connection.ts'
@@ -152,21 +164,62 @@ export class RedisStore implements Store, Listener {
     }
   }
 
-  async blocks(): Promise<Block[]> {
+  async blocks(limit: number, after?: BlockPlace): Promise<BlockList> {
+    const { commands } = this.connection
+    const index = this.keys.blocks
+    for (let from = after; ; ) {
+      const [total, listed] = await this.within(Promise.all([this.countBlocks(), this.places(limit + 1, from)]))
+      const places = listed.slice(0, limit)
+      const texts = await this.textsOf(places.map(({ client }) => this.keys.block(client)))
+      // The index is a hint: what it names and is not blocked any more leaves it.
+      const stale = places.filter((_, i) => texts[i] === null).map(({ client }) => client)
+      if (stale.length > 0) await this.within(commands.zrem(index, ...stale)).catch(() => {})
+      const blocks = texts.filter(text => text !== null).map(parseBlock)
+      const next = listed.length > limit ? places.at(-1) : undefined
+      if (blocks.length > 0 || !next) {
+        return { blocks, total: after || next ? total - stale.length : blocks.length, ...(next && { next }) }
+      }
+      from = next
+    }
+  }
+
+  /** By the index, cheaply: for who asks every second. */
+  async countBlocks(): Promise<number> {
+    const { commands } = this.connection
+    const index = this.keys.blocks
+    // The heartbeats take out what has ended; where no server runs, nobody does.
+    const [all, ended] = await this.within(
+      Promise.all([commands.zcard(index), commands.zrangebyscore(index, '-inf', `(${this.now()}`)]),
+    )
+    return all - ended.length
+  }
+
+  /** The first entries of the index of blocks that come after one, by end and then by name as Redis orders them. */
+  private async places(limit: number, after: BlockPlace | undefined): Promise<BlockPlace[]> {
+    const { commands } = this.connection
+    const index = this.keys.blocks
+    const from = Math.max(this.now(), after?.until ?? 0)
+    // Those that end in the same millisecond as the last one told come again.
+    const same = after?.until === from ? await commands.zrangebyscore(index, from, from) : []
+    const told = after ? same.filter(client => client <= after.client).length : 0
+    const found = await commands.zrangebyscore(index, from, '+inf', 'WITHSCORES', 'LIMIT', told, limit)
+    return Array.from({ length: found.length / 2 }, (_, i) => ({
+      client: found[i * 2] as string,
+      until: Number(found[i * 2 + 1]),
+    }))
+  }
+
+  /** In slices, so that nobody waits long behind this. */
+  private async textsOf(keys: readonly string[]): Promise<(string | null)[]> {
     const { commands, isCluster } = this.connection
-    const clients = await this.within(commands.zrangebyscore(this.keys.blocks, this.now(), '+inf'))
-    const keys = clients.map(client => this.keys.block(client))
-    const found: (string | null)[] = []
+    const texts: (string | null)[] = []
     for (let i = 0; i < keys.length; i += 500) {
       const some = keys.slice(i, i + 500)
-      found.push(
+      texts.push(
         ...(await this.within(isCluster ? Promise.all(some.map(key => commands.get(key))) : commands.mget(some))),
       )
     }
-    // The index is a hint: what it names and is not blocked any more leaves it.
-    const stale = clients.filter((_, i) => found[i] === null)
-    if (stale.length > 0) void commands.zrem(this.keys.blocks, ...stale).catch(() => {})
-    return found.filter(text => text !== null).map(parseBlock)
+    return texts
   }
 
   /** Writes down now what is written after the answers. */
