@@ -89,7 +89,7 @@ function repeated(events: readonly BouncerEvent[]): Map<string, number> {
     if (event.type !== 'violation') continue
     const { id: _, prev: __, at, ...body } = event
     const words = JSON.stringify(body)
-    if (at - (said.get(words) ?? 0) < 5000) add(again, keyOf(event), event.count)
+    if (at - (said.get(words) ?? Number.NEGATIVE_INFINITY) < 5000) add(again, keyOf(event), event.count)
     said.set(words, at)
   }
   return again
