@@ -44,7 +44,7 @@ async function run({ quick, seed, log }: Parameters<Bench['run']>[0]): Promise<S
     // How long a busy machine takes is not what is tried here.
     const args: Args = {
       api: 'ours, open',
-      redis: { ...where, deadline: '1s' },
+      redis: { ...where, deadline: '2s' },
       limit: LIMIT,
       options: { instance: name },
     }
