@@ -1,6 +1,6 @@
 FROM node:20-slim AS base
 WORKDIR /app
-ENV NPM_CONFIG_AUDIT=false NPM_CONFIG_FUND=false NPM_CONFIG_UPDATE_NOTIFIER=false
+ENV NPM_CONFIG_AUDIT=false NPM_CONFIG_FUND=false NPM_CONFIG_UPDATE_NOTIFIER=false NPM_CONFIG_IGNORE_SCRIPTS=true
 
 # Only what npm reads: its steps below are repeated when one of these files changes, not with every line of code.
 FROM base AS manifests

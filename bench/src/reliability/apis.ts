@@ -1,4 +1,5 @@
 import type { BouncerOptions, RedisOptions } from '@api-bouncer/limiter'
+import type { Stall } from './lag.ts'
 
 /** Whose limiter protects the API; ours in two of its fail modes. */
 export const APIS = ['ours, open', 'ours, local', 'express-rate-limit', 'rate-limiter-flexible'] as const
@@ -11,19 +12,21 @@ export interface Args {
   /** Units an hour and client. */
   readonly limit: number
   /** Ours, instead of that limit. */
-  readonly options?: Pick<BouncerOptions, 'policies' | 'penalty' | 'instance'>
+  readonly options?: Pick<BouncerOptions, 'policies' | 'penalty' | 'instance' | 'maxClients'>
 }
 
 export interface Calls {
   port(): number
-  /** The event loop's longest delays since the last call, ms. */
-  lag(): { p999: number; max: number }
+  /** When the event loop was late since the last call: because this machine ran others, and by its own doing. */
+  lag(): { machine: Stall[]; own: Stall[] }
   /** Rejections that nobody handled. */
   unhandled(): string[]
   /** After a forced collection, bytes. */
   heap(): number
   /** Open file descriptors. */
   files(): number
+  /** So many clients ask so often each, in this process itself; ours only. */
+  offend(clients: number, each: number): Promise<void>
   /** Ends the limiter as a shutdown does; ours only. */
   close(): Promise<void>
   /** What was logged about Redis; ours only. */

@@ -128,16 +128,16 @@ async function sentinelScene(): Promise<Scene> {
 const redisCli = (...args: string[]) => execFileSync('redis-cli', args, { encoding: 'utf8', stdio: 'pipe' })
 const cliAt = (port: number, ...args: string[]) => redisCli('-p', String(port), ...args)
 
-/** A Redis Cluster of three masters, each with so many replicas. */
-async function cluster(replicas: 0 | 1) {
+/** A Redis Cluster of three masters, each with so many replicas; one of them holds all control state. */
+async function cluster(replicas: 0 | 1, whole: 'yes' | 'no' = 'no') {
   const nodes: RedisServer[] = []
   for (let i = 0; i < 3 * (1 + replicas); i++) {
     const busPort = String(await freePort())
     nodes.push(
       await RedisServer.start(
         ...['--cluster-enabled', 'yes', '--cluster-port', busPort, '--cluster-node-timeout', '1500'],
-        // What a cluster needs to go on with the shards it has.
-        ...['--cluster-require-full-coverage', 'no'],
+        // `no` is what a cluster needs to go on with the shards it has.
+        ...['--cluster-require-full-coverage', whole],
       ),
     )
   }
@@ -152,13 +152,48 @@ async function cluster(replicas: 0 | 1) {
       await until('replicas', () => /^master|^slave[\s\S]*\bconnected\b/.test(cliAt(port, 'role')), 30_000)
     }
   }
+  const [control, ...others] = [...masters].sort((a, b) => Number(holds(b, CONTROL)) - Number(holds(a, CONTROL)))
   return {
     nodes,
     masters,
+    control: control as RedisServer,
+    others: others as [RedisServer, RedisServer],
     redis: { cluster: endpoints } satisfies RedisOptions,
     close: async () => {
       for (const node of nodes) await node.stop()
     },
+  }
+}
+
+/** Where policies, blocks' index, events and heartbeats lie. */
+const CONTROL = 12069
+
+/** Whether a master serves this slot. */
+function holds({ port }: RedisServer, slot: number): boolean {
+  const myself =
+    cliAt(port, 'cluster', 'nodes')
+      .split('\n')
+      .find(line => line.includes('myself')) ?? ''
+  return myself
+    .split(' ')
+    .slice(8)
+    .some(range => {
+      const [from, to = from] = range.split('-').map(Number) as [number, number?]
+      return from <= slot && slot <= (to as number)
+    })
+}
+
+/** All of a cluster serves again, and each of its masters knows. */
+async function whole(masters: readonly RedisServer[]): Promise<void> {
+  for (const { port } of masters) {
+    await until(
+      'the cluster',
+      () => {
+        const info = cliAt(port, 'cluster', 'info')
+        return info.includes('cluster_state:ok') && info.includes('cluster_slots_ok:16384')
+      },
+      30_000,
+    )
   }
 }
 
@@ -379,37 +414,38 @@ export const faults: readonly Fault[] = [
   },
   {
     name: 'cluster-failover',
-    title: 'Cluster of 3 + 3: a master killed, its replica promoted',
+    title: 'Cluster of 3 + 3: the master of the control state killed, its replica promoted',
     loses: 'tail',
     seconds: 10,
     open: async () => {
-      const { nodes, masters, ...rest } = await cluster(1)
-      const [first, ...others] = masters as [RedisServer, ...RedisServer[]]
+      const { nodes, masters, control, others, ...rest } = await cluster(1)
       const replicas = nodes.filter(node => !masters.includes(node))
-      const owns = ({ port }: RedisServer) => cliAt(port, 'role').startsWith('master')
       return {
         ...rest,
         masters: [...others, ...replicas],
-        strike: () => first.kill(),
-        mend: () => until('the promotion', () => replicas.some(owns), 60_000),
+        strike: () => control.kill(),
+        mend: () => until('the promotion', () => replicas.some(node => holds(node, CONTROL)), 60_000),
       }
     },
   },
   {
     name: 'cluster-migration',
-    title: 'Cluster of 3: 1,000 slots moved while they are used',
+    title: 'Cluster of 3: 1,200 slots moved while they are used, the control state among them',
     loses: 'nothing',
     seconds: 10,
     open: async () => {
-      const { nodes, ...rest } = await cluster(0)
-      const [from, to] = nodes as [RedisServer, RedisServer]
+      const { nodes: _, control, others, ...rest } = await cluster(0)
+      const [to] = others
       let moving: Promise<void> | undefined
       return {
         ...rest,
         strike() {
-          moving = reshard(from, to, 1000)
+          moving = reshard(control, to, 1200)
         },
-        mend: () => moving,
+        async mend() {
+          await moving
+          if (!holds(to, CONTROL)) throw new Error(`slot ${CONTROL} was not moved`)
+        },
       }
     },
   },
@@ -419,19 +455,31 @@ export const faults: readonly Fault[] = [
     loses: 'all',
     seconds: 10,
     open: async () => {
-      const { nodes, ...rest } = await cluster(0)
-      const [first, other] = nodes as [RedisServer, RedisServer]
+      const { nodes: _, control: __, others, ...rest } = await cluster(0)
+      const [lost] = others
       return {
         ...rest,
-        strike: () => first.kill(),
+        strike: () => lost.kill(),
         async mend() {
-          await first.start()
-          await until('the cluster', () => cliAt(other.port, 'cluster', 'info').includes('cluster_state:ok'), 30_000)
-          await until(
-            'its shard',
-            () => cliAt(first.port, 'cluster', 'info').includes('cluster_slots_ok:16384'),
-            30_000,
-          )
+          await lost.start()
+          await whole(rest.masters)
+        },
+      }
+    },
+  },
+  {
+    name: 'cluster-down',
+    title: 'CLUSTERDOWN: the shard of the control state lost, and all of the Cluster refuses; restarted empty',
+    loses: 'all',
+    seconds: 10,
+    open: async () => {
+      const { nodes: _, control, others: __, ...rest } = await cluster(0, 'yes')
+      return {
+        ...rest,
+        strike: () => control.kill(),
+        async mend() {
+          await control.start()
+          await whole(rest.masters)
         },
       }
     },

@@ -1,10 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type BouncerOptions, openRedisControl } from '@api-bouncer/limiter'
+import type { BouncerOptions } from '@api-bouncer/limiter'
 import { RedisServer } from '@api-bouncer/limiter/testing/redis-server'
 import { Redis } from 'ioredis'
-import { type Bench, type Context, fixed, type Goal, random, type Section, Worker, whole } from '../harness.ts'
+import { type Bench, type Context, fixed, type Goal, median, random, type Section, Worker, whole } from '../harness.ts'
 import type { Args, Calls } from './apis.ts'
+import { LagWatch, stalledWithin } from './lag.ts'
 import { Network } from './proxy.ts'
+import { account, type Excuse, Follower, GATHERED_MS, type Refusal } from './told.ts'
 import { Clients } from './traffic.ts'
 
 const WINDOW_MS = 5000
@@ -14,6 +16,12 @@ const RPS = 200
 const WELL_MS = 3000
 /** What a process knows of a block is asked anew after a second; a heartbeat brings what pub/sub lost. */
 const HEARD_MS = 2500
+
+/** The heap is looked at so often. */
+const LOOK_MS = 3000
+/** 2 kB that each request leaves behind are 1.5× in two minutes. */
+const GROWN = 1.2
+const mb = (bytes: number) => `${fixed(1)(bytes / 1e6)} MB`
 
 /** Units that any span of a window's length may have, by the algorithm's rule. */
 const MOST = { sliding_window: LIMIT, fixed_window: 2 * LIMIT, token_bucket: 30 + LIMIT, gcra: 10 + LIMIT } as const
@@ -41,6 +49,7 @@ const options: BouncerOptions = {
 }
 
 interface Instance {
+  readonly name: string
   readonly worker: Worker<Calls>
   readonly clients: Clients
   /** performance.now() at which it was killed. */
@@ -88,16 +97,24 @@ async function run({ quick, seed, log }: Context): Promise<Section> {
   let born = 0
   const start = async (): Promise<Instance> => {
     const redis = { host: '127.0.0.1', port: network.port }
-    const args: Args = { api: 'ours, open', redis, limit: 0, options: { ...options, instance: `api-${++born}` } }
+    const name = `api-${++born}`
+    const args: Args = { api: 'ours, open', redis, limit: 0, options: { ...options, instance: name } }
     const worker = await Worker.start<Calls>('protected-api', args, { source: true })
-    return { worker, clients: new Clients(await worker.call('port')) }
+    return { name, worker, clients: new Clients(await worker.call('port')) }
   }
-  const fleet = [await start(), await start()]
-  const control = await openRedisControl(direct)
+  // One lives from the first to the last, and is looked at for what it keeps; the others take the trouble.
+  const steady = await start()
+  const fleet = [steady, await start(), await start()]
+  const follower = await Follower.of(direct)
+  const { control } = follower
 
-  const totals = { sent: 0, allowed: 0, limited: 0, blocked: 0, degraded: 0, failed: 0, told: 0, gaps: 0, pardoned: 0 }
+  const totals = { sent: 0, allowed: 0, limited: 0, blocked: 0, degraded: 0, failed: 0 }
   const counted = new Map<string, Counted[]>()
-  const refusals: { at: number; by: Instance }[] = []
+  const refusals: Refusal[] = []
+  /** What nobody was answered: its instance was killed. */
+  const unheard: Refusal[] = []
+  /** The last moments of instances that were killed. */
+  const excuses: Excuse[] = []
   /** Faults: from when to when; the last one may go on. */
   const ills: { from: number; to: number; what: string }[] = []
   const illSince = (since: number) => ills.some(({ to }) => to > since)
@@ -105,8 +122,10 @@ async function run({ quick, seed, log }: Context): Promise<Section> {
   const sentences = new Map<string, { from: number; lifted: number }>()
   let over = false
 
+  /** Of this process, that asks: nothing that an instance did. */
+  const lag = new LagWatch()
   async function ask(): Promise<void> {
-    const instance = fleet[Math.floor(chance() * fleet.length)] as Instance
+    const instance = chance() < 0.5 ? steady : (fleet[Math.floor(chance() * fleet.length)] as Instance)
     const kind = chance()
     const path = kind < 0.8 ? `/${BUSY[Math.floor(chance() * BUSY.length)]}` : '/quiet'
     const i = Math.floor(chance() * 10)
@@ -117,12 +136,18 @@ async function run({ quick, seed, log }: Context): Promise<Section> {
     totals.sent++
     if (status === 0) {
       totals.failed++
+      unheard.push({ instance: instance.name, client, at: performance.timeOrigin + answered })
       invariants.holds(`no answer from an instance that lives (${client} ${path})`, instance.killed !== undefined)
       return
     }
     invariants.holds(`${status} for ${client} ${path}`, status === 200 || status === 429)
     if (status === 200) {
-      invariants.holds(`waited ${waitMs.toFixed(0)} ms`, waitMs < 1000)
+      const stood = stalledWithin(
+        [...lag.machine, ...lag.own],
+        performance.timeOrigin + sent,
+        performance.timeOrigin + answered,
+      )
+      invariants.holds(`waited ${waitMs.toFixed(0)} ms`, waitMs - stood < 1000)
       if (outcome === 'allowed') {
         totals.allowed++
         if (path !== '/quiet') {
@@ -141,7 +166,7 @@ async function run({ quick, seed, log }: Context): Promise<Section> {
     }
     if (outcome === 'limited') {
       totals.limited++
-      refusals.push({ at: answered, by: instance })
+      refusals.push({ instance: instance.name, client, at: performance.timeOrigin + answered })
     } else totals.blocked++
     invariants.holds(`${client}, who does what it may, was refused`, !client.startsWith('203.'))
     if (client.startsWith('192.')) {
@@ -165,26 +190,16 @@ async function run({ quick, seed, log }: Context): Promise<Section> {
     await Promise.all(under)
   })()
 
+  const heaps: number[] = []
+  const files: number[] = []
+  const unhandled: string[] = []
   const watching = (async () => {
-    let after = '0-0'
-    const read = async () => {
-      const page = await control.events({ after, limit: 1000 })
-      if (page.gap) totals.gaps++
-      for (const event of page.events) {
-        if (event.type === 'violation') totals.told += event.count
-        if (event.type === 'overflow') totals.told += event.dropped.violation ?? 0
-        if (event.type === 'gap') totals.gaps++
-      }
-      after = page.events.at(-1)?.id ?? after
-      return page.events.length
-    }
     while (!over) {
-      await read().catch(() => {})
-      await sleep(200)
+      heaps.push(await steady.worker.call('heap'))
+      files.push(await steady.worker.call('files'))
+      await sleep(LOOK_MS)
     }
-    return async () => {
-      while ((await read()) > 0);
-    }
+    unhandled.push(...(await steady.worker.call('unhandled')))
   })()
 
   const operating = (async () => {
@@ -223,14 +238,16 @@ async function run({ quick, seed, log }: Context): Promise<Section> {
 
   const replace = async (i: number, how: 'crash' | 'restart') => {
     const old = fleet[i] as Instance
-    fleet[i] = fleet[1 - i] as Instance
+    fleet[i] = steady
     if (how === 'crash') {
       old.killed = performance.now()
       old.worker.kill()
-      // What it had not told yet is lost with it.
-      totals.pardoned += refusals.filter(({ at, by }) => by === old && at > performance.now() - 2000).length
+      // What it had gathered and not told yet is lost with it.
+      const now = performance.timeOrigin + old.killed
+      excuses.push({ instance: old.name, from: now - GATHERED_MS, to: now + 1000 })
     } else {
       await sleep(1000)
+      unhandled.push(...(await old.worker.call('unhandled')))
       await old.worker.call('close')
       await old.worker.stop()
     }
@@ -273,8 +290,8 @@ async function run({ quick, seed, log }: Context): Promise<Section> {
       },
     ],
     ['scripts forgotten', () => own.script('FLUSH')],
-    ['an instance restarted', () => replace(Math.floor(chance() * 2), 'restart')],
-    ['an instance killed', () => replace(Math.floor(chance() * 2), 'crash')],
+    ['an instance restarted', () => replace(1 + Math.floor(chance() * 2), 'restart')],
+    ['an instance killed', () => replace(1 + Math.floor(chance() * 2), 'crash')],
     [
       'a policy changed and back',
       async () => {
@@ -284,9 +301,6 @@ async function run({ quick, seed, log }: Context): Promise<Section> {
     ],
   ]
 
-  const heaps: number[] = []
-  const files: number[] = []
-  const unhandled: string[] = []
   const played = new Map<string, number>()
   const ends = performance.now() + minutes * 60_000
   let nextLook = performance.now()
@@ -302,7 +316,10 @@ async function run({ quick, seed, log }: Context): Promise<Section> {
       ill.to = performance.now()
       // All is as before: each instance counts in Redis.
       for (const { clients } of new Set(fleet)) {
-        const { status, outcome } = await clients.get('203.0.113.200', performance.now(), '/quiet')
+        const probe = () => clients.get('203.0.113.200', performance.now(), '/quiet')
+        const first = await probe()
+        // One that misses its 50 ms on a busy machine says nothing yet.
+        const { status, outcome } = first.outcome === 'allowed' ? first : await probe()
         invariants.holds(`${what}: ${status} ${outcome} ${WELL_MS} ms after`, outcome === 'allowed')
       }
       const old = performance.now() - 2 * WINDOW_MS
@@ -315,30 +332,24 @@ async function run({ quick, seed, log }: Context): Promise<Section> {
           list.filter(({ sent }) => sent > old),
         )
       }
-      refusals.splice(
-        0,
-        refusals.findIndex(({ at }) => at > old),
-      )
       while (ills.length > 50) ills.shift()
+      lag.take()
       if (performance.now() < nextLook) continue
       nextLook = performance.now() + 30_000
-      const [first] = fleet as [Instance]
-      heaps.push(await first.worker.call('heap'))
-      files.push(await first.worker.call('files'))
-      for (const { worker } of fleet) unhandled.push(...(await worker.call('unhandled')))
+      for (const { worker } of new Set(fleet.slice(1))) unhandled.push(...(await worker.call('unhandled')))
       const { sent, allowed, limited, blocked, degraded } = totals
       log(
-        `  ${fixed(1)(minutes - (ends - performance.now()) / 60_000)} min: ${whole(sent)} sent, ${whole(allowed)} allowed, ${whole(limited)} limited, ${whole(blocked)} blocked, ${whole(degraded)} without Redis; heap ${fixed(1)((heaps.at(-1) as number) / 1e6)} MB, ${files.at(-1)} files; ${invariants.broken.length} broken`,
+        `  ${fixed(1)(minutes - (ends - performance.now()) / 60_000)} min: ${whole(sent)} sent, ${whole(allowed)} allowed, ${whole(limited)} limited, ${whole(blocked)} blocked, ${whole(degraded)} without Redis; heap ${mb(heaps.at(-1) as number)}, ${files.at(-1)} files; ${invariants.broken.length} broken`,
       )
     }
     over = true
-    await Promise.all([traffic, operating])
+    await Promise.all([traffic, operating, watching])
     await sleep(3000)
-    await (await watching)()
   } finally {
     over = true
     await Promise.allSettled([traffic, operating, watching])
-    await control.close()
+    await follower.end()
+    lag.close()
     own.disconnect()
     for (const { worker, clients } of new Set(fleet)) {
       await clients.close()
@@ -348,8 +359,11 @@ async function run({ quick, seed, log }: Context): Promise<Section> {
     await server.stop()
   }
 
-  const lost = totals.limited - totals.told - totals.pardoned
-  const grown = Math.max(...heaps) / (heaps[Math.min(2, heaps.length - 1)] as number)
+  const told = account(refusals, follower, { excuses, unheard })
+  // The first quarter warms up; what a quarter has in common is no garbage of a moment.
+  const quarter = Math.floor(heaps.length / 4)
+  const early = median(heaps.slice(quarter, 2 * quarter))
+  const late = median(heaps.slice(-quarter))
   const goal = (what: string, wanted: string, measured: string, met: boolean): Goal => ({
     what,
     goal: wanted,
@@ -359,13 +373,16 @@ async function run({ quick, seed, log }: Context): Promise<Section> {
   return {
     tables: [
       {
-        title: `${minutes} minutes, ${RPS} requests a second to two instances`,
+        title: `${minutes} minutes, ${RPS} requests a second to three instances`,
         columns: ['', ''],
         rows: [
           ['requests', whole(totals.sent)],
           ['allowed, limited, blocked', [totals.allowed, totals.limited, totals.blocked].map(whole).join(', ')],
           ['answered without Redis', whole(totals.degraded)],
           ['lost with an instance that was killed', whole(totals.failed)],
+          ['refusals that only a gap mark or the death of their instance tells of', whole(told.excused)],
+          ['refusals told twice, the connection broke before their instance heard', whole(told.twice)],
+          ['refusals told whose answer was lost with their instance', whole(told.unheard)],
           ...[...played].sort().map(([what, times]) => [`trouble: ${what}`, `${times} times`]),
           ['invariants checked', `${whole(invariants.checked)} times`],
         ],
@@ -379,17 +396,18 @@ async function run({ quick, seed, log }: Context): Promise<Section> {
         invariants.broken.length === 0,
       ),
       goal(
-        'refusals that neither an event nor a gap mark tells of',
+        'refusals that no event tells of, outside of marked gaps and the last moments of who was killed',
         '0',
-        whole(Math.max(0, lost)),
-        lost <= 0 || totals.gaps > 0,
+        whole(told.lost),
+        told.lost === 0,
       ),
+      goal('refusals told of that were none', '0', whole(told.surplus), told.surplus === 0),
       goal('unhandled rejections', '0', unhandled.length === 0 ? '0' : unhandled.join('; '), unhandled.length === 0),
       goal(
-        'the heap, each time after a forced collection, above what it was at first',
-        'at most 1.25×',
-        `${fixed(2)(grown)}×`,
-        grown <= 1.25,
+        'heap of the instance that lives all along, in the last quarter against the second',
+        `at most ${GROWN}×`,
+        `${fixed(2)(late / early)}×, ${mb(early)} to ${mb(late)} (medians of ${quarter}, each after a forced collection)`,
+        quarter >= 5 && late / early <= GROWN,
       ),
       goal(
         'open files, most',

@@ -11,8 +11,8 @@ export interface Args {
 }
 
 export interface Calls {
-  /** Asks so many times, many at once; answers when units were taken, by policy and client, µs of the store's clock. */
-  run(decisions: number): Promise<{ taken: Record<string, number[]>; refused: number }>
+  /** Asks so many times, many at once; answers when units were taken, by policy and client, µs of the store's clock, and how often each policy refused. */
+  run(decisions: number): Promise<{ taken: Record<string, number[]>; refused: number[] }>
 }
 
 /** One of several processes that share a store and whose clocks differ: asks at random, and tells all that it was allowed. */
@@ -33,13 +33,13 @@ export default async function start({ redis, skewMs, policies, clients, seed }: 
   return {
     async run(decisions) {
       const taken: Record<string, number[]> = {}
-      let refused = 0
+      const refused = compiled.map(() => 0)
       await inFlight(
         async () => {
           const [p, client] = [Math.floor(chance() * compiled.length), `c${Math.floor(chance() * clients)}`]
           const check = { client, policy: compiled[p], cost: 1, route: '', penalise: false }
           const { takenAt } = await store.check(check)
-          if (takenAt === undefined) refused++
+          if (takenAt === undefined) refused[p] = (refused[p] as number) + 1
           else {
             const key = `${p} ${client}`
             taken[key] ??= []

@@ -1,15 +1,16 @@
 import { once } from 'node:events'
 import { readdirSync } from 'node:fs'
-import { createServer } from 'node:http'
+import { createServer, type IncomingMessage } from 'node:http'
 import { createRequire } from 'node:module'
 import type { AddressInfo } from 'node:net'
-import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { type Bouncer, createBouncer, type RedisOptions } from '@api-bouncer/limiter'
 import express, { type ErrorRequestHandler, type RequestHandler } from 'express'
 import { rateLimit } from 'express-rate-limit'
 import { Cluster, Redis } from 'ioredis'
 import { RedisStore } from 'rate-limit-redis'
 import type { Args, Calls } from '../reliability/apis.ts'
+import { LagWatch } from '../reliability/lag.ts'
 import { flexible } from './embedded.ts'
 
 const { RateLimiterMemory, RateLimiterRedis } = createRequire(import.meta.url)(
@@ -80,7 +81,7 @@ async function limiterOf({ api, redis, limit, options }: Args): Promise<{ use: R
 
 /** An Express application that a limiter on Redis protects; it says in `x-outcome` what ours decided. */
 export default async function start(args: Args): Promise<Calls> {
-  const lag = monitorEventLoopDelay({ resolution: 1 })
+  const lag = new LagWatch()
   const unhandled: string[] = []
   process.on('unhandledRejection', error => unhandled.push(String(error)))
   const app = express()
@@ -101,16 +102,20 @@ export default async function start(args: Args): Promise<Calls> {
   app.use(((_error, _req, res, _next) => void res.status(400).end()) as ErrorRequestHandler)
   const server = createServer(app).listen(0, '127.0.0.1')
   await once(server, 'listening')
-  lag.enable()
   return {
     port: () => (server.address() as AddressInfo).port,
-    lag() {
-      const told = { p999: lag.percentile(99.9) / 1e6, max: lag.max / 1e6 }
-      lag.reset()
-      return told
-    },
+    lag: () => lag.take(),
     unhandled: () => unhandled,
     files: () => readdirSync('/proc/self/fd').length,
+    async offend(clients, each) {
+      for (let i = 0; i < clients; i++) {
+        const headers = { 'x-forwarded-for': `10.${i >> 16}.${(i >> 8) & 255}.${i & 255}` }
+        const peer = { socket: { remoteAddress: '127.0.0.1' }, headers } as unknown as IncomingMessage
+        for (let n = 0; n < each; n++) await bouncer?.check({ method: 'GET', path: '/api/data', peer })
+        // Others have their turn.
+        if (i % 10 === 0) await nextTurn()
+      }
+    },
     close: async () => bouncer?.close(),
     heap() {
       gc?.()
