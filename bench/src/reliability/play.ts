@@ -206,7 +206,7 @@ export async function play(fault: Fault, api: Api, timing: Timing, seed: number)
           if (fault.loses !== 'all') {
             const { status } = await clients.get(BLOCKED)
             const blocks = await watcher.control.blocks()
-            if (status !== 429 || !blocks.some(({ client }) => client === BLOCKED)) forgotten.push('a block')
+            if (status !== 429 || !blocks.blocks.some(({ client }) => client === BLOCKED)) forgotten.push('a block')
           }
           const { policies } = await watcher.control.state()
           const answered = await clients.get('192.0.2.1', performance.now(), KEPT.match)

@@ -111,7 +111,7 @@ async function run({ quick, seed, log }: Parameters<Bench['run']>[0]): Promise<S
     clearInterval(timer)
     const answers = await Promise.all(sent)
     await sleep(2500)
-    const blocked = (await control.blocks()).length
+    const blocked = (await control.blocks()).total
     await follower.end()
 
     const allowed = new Map<string, number>()
