@@ -6,6 +6,7 @@ import {
   type BrowserToLive,
   type FleetView,
   fleetViewOf,
+  INSTANCE_SILENT_MS,
   instanceStatus,
   LIVE_PATH,
   type LiveEvents,
@@ -30,8 +31,6 @@ export const EVENTS_A_SECOND = 50
 const LOOK_MS = 500
 /** Clients of each order in a frame. */
 const CLIENTS = 20
-/** An instance that has not told of itself for so long is no longer shown. */
-const DEAD_MS = 5000
 /** Of each role: viewers keep no operator out. */
 export const MAX_SOCKETS = 500
 /** What a browser may say is a word. */
@@ -244,7 +243,7 @@ class Frames {
   }
 
   private alive(): StatsFrame[] {
-    const since = performance.now() - DEAD_MS
+    const since = performance.now() - INSTANCE_SILENT_MS
     for (const [instance, { heardAt }] of this.newest) if (heardAt < since) this.newest.delete(instance)
     return [...this.newest.values()].map(({ frame }) => frame)
   }

@@ -2,6 +2,9 @@ import * as z from 'zod'
 import { outcomeCounts } from './events.ts'
 import { strict } from './strict.ts'
 
+/** An instance that has told nothing of itself for so long, ms, is no longer counted: out of every view within 5 s of its death. */
+export const INSTANCE_SILENT_MS = 4000
+
 /** How far back the kept history goes, and how fine: ms. Each range has buckets of its own, kept a little longer than it. */
 export const STATS_RANGES = {
   '5m': { rangeMs: 300_000, stepMs: 1000 },

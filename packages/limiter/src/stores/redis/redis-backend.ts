@@ -1,4 +1,4 @@
-import { type ControlState, own, type StatsFrame, statsFrameSchema } from '../../contracts/index.ts'
+import { type ControlState, INSTANCE_SILENT_MS, own, type StatsFrame, statsFrameSchema } from '../../contracts/index.ts'
 import type { Logger } from '../../options.ts'
 import type { Backend } from '../backend.ts'
 import type { MemoryStoreOptions } from '../memory/memory-store.ts'
@@ -18,8 +18,6 @@ import type { RedisSettings } from './settings.ts'
 
 const heartbeatScript = loadScript('heartbeat')
 
-/** An instance that has not been heard of for so long is not counted any more. */
-const DEAD_MS = 5000
 /** Redis answers again once it has done so for this long: who flaps is told of once. */
 const CALM_MS = 1000
 
@@ -135,7 +133,7 @@ export function redisBackend(
     const [epoch, instances, newest] = await connection.run(
       heartbeatScript,
       [keys.instances, keys.frames, keys.epoch, keys.log, keys.blocks],
-      [instance, JSON.stringify(frame), keys.channels.stats, DEAD_MS],
+      [instance, JSON.stringify(frame), keys.channels.stats, INSTANCE_SILENT_MS],
     )
     local.instances = Number(instances)
     if (newest) events.reached(String(newest))
@@ -163,7 +161,7 @@ export function redisBackend(
     async fleet() {
       const [alive, frames] = await withTimeout(
         Promise.all([
-          connection.commands.zrangebyscore(keys.instances, store.now() - DEAD_MS, '+inf'),
+          connection.commands.zrangebyscore(keys.instances, store.now() - INSTANCE_SILENT_MS, '+inf'),
           connection.commands.hgetall(keys.frames),
         ]),
         OPERATOR_MS,
