@@ -160,7 +160,7 @@ describe('status', () => {
       /^healthy · embedded, in this process · \d+ clients? · 1 instance · 2 policies · \d+ active blocks?$/,
     )
     expect([empty, header?.replace(/ +/g, ' ')]).toEqual(['', 'INSTANCE VERSION UP REQ/S REFUSED/S DEGRADED EPOCH'])
-    expect(row).toMatch(/^api-1 {5}0\.1\.0 {4}\d+s +[\d.]+ +[\d.]+ +0 +\d+$/)
+    expect(row).toMatch(/^api-1 {5}0\.1\.0 {4}(?:\d+m )?\d+s +[\d.]+ +[\d.]+ +0 +\d+$/)
     expect(rest).toEqual([''])
     expect(await json('status')).toMatchObject({ state: 'ok', instances: [{ instance: 'api-1' }], policies: 2 })
     expect(await ok('status', '-o', 'csv')).toMatch(
@@ -308,6 +308,19 @@ blocked 198.51.100.8 until TIME (in SPAN): =cmd\\x1b[31m, "all"
     const mixed = await bouncer(['deny', 'rm', '203.0.113.0/24', '203.0.113.9'], server.env)
     expect(mixed.code).toBe(3)
     expect(mixed.err.trimEnd().split('\n')).toHaveLength(2)
+  })
+
+  it('are of ids in any spelling, which is taken back as it is printed', async () => {
+    await ok('block', 'user:ann smith', 'user:50%')
+    expect(await json('blocks', '--client', 'user:ann smith')).toMatchObject([{ client: 'user:ann%20smith' }])
+    expect(await json('blocks', '--client', 'user:ann%20smith')).toHaveLength(1)
+    const printed = (await ok('blocks', '-o', 'ndjson'))
+      .trimEnd()
+      .split('\n')
+      .map(line => JSON.parse(line).client)
+      .filter(client => client.startsWith('user:'))
+    const lifted = await bouncer(['unblock', '-', '-o', 'json'], server.env, printed.join('\n'))
+    expect(JSON.parse(lifted.out).map(({ wasBlocked }: { wasBlocked: boolean }) => wasBlocked)).toEqual([true, true])
   })
 
   it('say when they have no effect', async () => {

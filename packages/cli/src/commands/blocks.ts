@@ -1,3 +1,4 @@
+import { spellTyped } from '@api-bouncer/limiter/client'
 import type { Block } from '@api-bouncer/limiter/contracts'
 import { Option } from 'commander'
 import type { CommandRoom } from '../command.ts'
@@ -65,10 +66,11 @@ const BY: Readonly<Record<Sort, (a: Block, b: Block) => number>> = {
 /** Those that were asked for, in the order asked for. */
 export function selected(blocks: readonly Block[], { client, policy, reason, sort }: Filter & { sort: Sort }): Block[] {
   const range = client === undefined ? undefined : rangeOf(client)
+  const spelling = client === undefined ? undefined : spellTyped(client)
   return blocks
     .filter(
       block =>
-        (client === undefined || block.client === client || range?.holds(block.client) || holdsIt(block, client)) &&
+        (client === undefined || block.client === spelling || range?.holds(block.client) || holdsIt(block, client)) &&
         (policy === undefined || block.policy === policy) &&
         (reason === undefined || block.reason.toLowerCase().includes(reason.toLowerCase())),
     )

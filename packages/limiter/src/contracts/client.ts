@@ -2,3 +2,4 @@
 export * from './duration.ts'
 export * from './errors.ts'
 export { type Fetch, type HttpControlOptions, httpControlPlane } from './http-client.ts'
+export * from './spelling.ts'

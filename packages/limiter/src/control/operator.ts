@@ -21,6 +21,7 @@ import {
   type Explanation,
   eventsQuery,
   explainQuery,
+  isSpelling,
   type KeyInfo,
   type KeyPage,
   type KeysQuery,
@@ -455,7 +456,10 @@ export class Operator implements ControlPlane, FleetView {
   }
 }
 
-/** A client as an operator types it: an address (counted by its network), a network as it is listed, or an id. */
+/**
+ * A client as an operator types it: an address (counted by its network), a network as it is listed, or an id, either as
+ * the application gave it or in the spelling that is printed (`user:ann%20smith`).
+ */
 export function operatorClient(text: string, ipv6Prefix: number): string {
   const typed = text.trim()
   const slash = typed.indexOf('/')
@@ -473,7 +477,7 @@ export function operatorClient(text: string, ipv6Prefix: number): string {
       'Blocked clients are listed by: bouncer blocks, or GET /admin/blocks',
     )
   }
-  return clientId(typed, ipv6Prefix)
+  return isSpelling(typed) ? typed : clientId(typed, ipv6Prefix)
 }
 
 function diagnoseProxy({ requests, untrusted }: ProxySeen): Diagnosis {

@@ -102,6 +102,15 @@ describe.each(Object.entries(ways))('the control plane %s', (_, open) => {
     expect(await control.unblock('203.0.113.9', {}, jane)).toMatchObject({ wasBlocked: false })
   })
 
+  it.each(['ann smith', '50%', '%', 'ünïcode {x}\n', 'é'.repeat(128)])('takes %j back as it is printed', async id => {
+    const { client } = await control.block({ client: id, for: '10m' }, jane)
+    expect(await control.block({ client, for: '11m' }, jane)).toMatchObject({ client })
+    expect(await control.client(client)).toMatchObject({ client, block: { client } })
+    expect(await control.explain({ client })).toMatchObject({ client, outcome: 'blocked' })
+    expect(await control.clientHistory(client)).toMatchObject({ client })
+    expect(await control.unblock(client, {}, jane)).toMatchObject({ client, wasBlocked: true })
+  })
+
   it('blocks by hand, with a reason, an IPv6 client by its network', async () => {
     const block = await control.block({ client: '2001:db8:1:2:3::4', for: '10m', reason: 'scraper' }, jane)
     expect(block).toMatchObject({ client: '2001:db8:1:2::/64', reason: 'scraper', by: 'jane' })
