@@ -6,6 +6,7 @@ import { columnsOf, printJson, stylesOf } from '../output.ts'
 import { safeJson } from '../text.ts'
 import { type Cleaned, clean } from './cleaning.ts'
 import { addressOf } from './clients.ts'
+import { failModesBetween, freshStatus } from './fail-modes.ts'
 import { isLoopback, type LoadOptions } from './options.ts'
 import { type ClockOffset, judge, type Known, lawOf, type OracleReport } from './oracle.ts'
 import { lawText, type Report, reportOf, summary, titleOf } from './report.ts'
@@ -188,13 +189,14 @@ async function verdictOf(
   const { control, known, clocks, before } = prepared
   if (!control || !known || !clocks || !before) return none(prepared.none ?? 'unknown')
   try {
-    const [state, after] = [await control.state(), await control.status()]
+    const ends = await offsetOf(control, addressOf(0))
+    const [state, after] = [await control.state(), await freshStatus(control)]
     if (state.epoch !== known.state.epoch) {
       return none(`the policies were changed meanwhile (epoch ${known.state.epoch}, now ${state.epoch})`)
     }
-    const degraded = Math.max(after.degradedDecisions - before.degradedDecisions, seen.degraded)
-    if (degraded > 0) return none(`the store gave no answer ${degraded} times, and the fail mode decided`)
-    const ends = await offsetOf(control, addressOf(0))
+    const failModes = failModesBetween(before, after)
+    if (failModes) return none(failModes)
+    if (seen.degraded > 0) return none(`the fail mode refused ${seen.degraded} requests, as the store gave no answer`)
     const clock = { low: Math.min(clocks.low, ends.low), high: Math.max(clocks.high, ends.high) }
     const [begin, end] = [(trace.sentAt[0] ?? trace.endedAt) + clock.low, trace.endedAt + clock.high]
     const law = lawOf(known, options.method, url.pathname, begin / 1000, end / 1000)

@@ -74,14 +74,20 @@ export const statusSchema = z.object({
       refusedPerSecond: z.number(),
       /** Of those: in penalty or denylisted. */
       blockedPerSecond: z.number(),
+      /** In the newest second. */
       degraded: z.int(),
+      /** Since it started; absent: its version does not tell. */
+      degradedTotal: z.int().optional(),
     }),
   ),
   epoch: z.int(),
   /** Absent, as the blocks: unknown while the store does not answer. */
   policies: z.int().optional(),
   activeBlocks: z.int().optional(),
-  /** Decisions since the start of this instance that a fail mode made. */
+  /**
+   * Decisions that a fail mode made since the start of each instance, of all that are alive and tell; of this server alone
+   * while the store does not answer (then there are no `instances`).
+   */
   degradedDecisions: z.int(),
 })
 export type Status = z.infer<typeof statusSchema>

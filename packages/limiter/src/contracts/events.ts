@@ -99,6 +99,8 @@ export const statsFrameSchema = z.object({
   /** Blocks set, and events not told one by one. */
   blocks: z.int(),
   overflow: z.int(),
+  /** Decisions that a fail mode made since the instance started; absent: its version does not tell. */
+  degraded: z.int().optional(),
   store: z.object({
     kind: z.string(),
     state: z.enum(['ok', 'degraded']),

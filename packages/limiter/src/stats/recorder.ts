@@ -100,7 +100,7 @@ export class Recorder {
   frame(
     now: number,
     overflow: number,
-  ): Pick<StatsFrame, 'spanMs' | 'policies' | 'latency' | 'top' | 'blocks' | 'overflow'> {
+  ): Pick<StatsFrame, 'spanMs' | 'policies' | 'latency' | 'top' | 'blocks' | 'overflow' | 'degraded'> {
     this.settle()
     const { told } = this
     const policies: Record<string, OutcomeCounts> = {}
@@ -119,6 +119,7 @@ export class Recorder {
       top: this.top.take(BUSIEST, TOLD),
       blocks: this.blocks - told.blocks,
       overflow: overflow - told.overflow,
+      degraded: this.degraded,
     }
     this.told = { policies: told.policies, latency: [...this.latency], blocks: this.blocks, overflow, at: now }
     return frame
