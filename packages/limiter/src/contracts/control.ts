@@ -329,7 +329,10 @@ export type Diagnosis = z.infer<typeof diagnosisSchema>
  */
 export interface ControlPlane {
   status(): Promise<Status>
-  /** Who is busiest, or nearest a limit. */
+  /**
+   * Who is busiest now, or nearest a limit: of the busiest of the last second and minute, those near a limit that remembers
+   * them, those refused in the last minute and those blocked.
+   */
   clients(query: ClientsQuery): Promise<ClientSummary[]>
   /** All that is known of one client. */
   client(client: string): Promise<ClientDetail>

@@ -111,6 +111,16 @@ describe.each(Object.entries(ways))('the control plane %s', (_, open) => {
     expect(await control.unblock(client, {}, jane)).toMatchObject({ client, wasBlocked: true })
   })
 
+  it('lists who is near a limit, though it pauses', async () => {
+    await way.hit('192.0.2.95', 95)
+    // Then in no frame of the last second any more.
+    const listed = async () =>
+      (await control.clients({ sort: 'nearest', limit: 500 })).find(({ client }) => client === '192.0.2.95')
+    await until('a quiet second', async () => (await listed())?.requestsPerSecond === 0)
+    await new Promise(resolve => setTimeout(resolve, 1100))
+    expect(await listed()).toMatchObject({ state: 'near', used: 95, limit: 100, requestsPerSecond: 0 })
+  })
+
   it('blocks by hand, with a reason, an IPv6 client by its network', async () => {
     const block = await control.block({ client: '2001:db8:1:2:3::4', for: '10m', reason: 'scraper' }, jane)
     expect(block).toMatchObject({ client: '2001:db8:1:2::/64', reason: 'scraper', by: 'jane' })
