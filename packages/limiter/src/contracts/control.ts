@@ -273,7 +273,10 @@ export type Explanation = z.infer<typeof explanationSchema>
 
 export const keysQuery = strict({
   match: z.string().max(500).default('*'),
-  cursor: z.string().max(100).default('0'),
+  cursor: z
+    .string()
+    .regex(/^\d{1,9}(:\d{1,19}(:[0-9a-f]{16})?)?$/, 'a cursor is what a page ended with; 0 begins')
+    .default('0'),
   limit: z.coerce.number().pipe(z.int().min(1).max(1000)).default(100),
 })
 export type KeysQuery = Query<typeof keysQuery>

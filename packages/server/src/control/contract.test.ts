@@ -111,6 +111,31 @@ describe.each(Object.entries(ways))('the control plane %s', (_, open) => {
     expect(await control.unblock(client, {}, jane)).toMatchObject({ client, wasBlocked: true })
   })
 
+  it('pages keys exactly, by patterns over all of a name or what follows its prefix, and in words', async () => {
+    const clients = Array.from({ length: 25 }, (_, i) => `198.51.100.${100 + i}`)
+    for (const client of clients) await control.block({ client, for: '10m', reason: 'key test' }, jane)
+    const found = new Set<string>()
+    let cursor = '0'
+    do {
+      const page = await control.keys({ match: '*:block:*', cursor, limit: 10 })
+      expect(page.keys.length).toBeLessThanOrEqual(10)
+      for (const { key, words } of page.keys) {
+        found.add(key)
+        expect(words).toMatch(/^block of .*: (until \d.*, )?key test/)
+      }
+      cursor = page.cursor
+    } while (cursor !== '0')
+    expect([...found].map(key => /\{(.*)\}/.exec(key)?.[1]).sort()).toEqual(clients)
+    for (const match of ['block:*', 'api_bouncer:block:*', '*block:{198.51.100.1*']) {
+      expect((await control.keys({ match, limit: 1000 })).keys).toHaveLength(25)
+    }
+    expect((await control.keys({ match: '*:none-such:*' })).keys).toEqual([])
+    for (const cursor of ['zzz', '-1', '1:zzz', '0:99999999999999999999999']) {
+      await expect(control.keys({ cursor })).rejects.toMatchObject({ code: 'ERR_INVALID' })
+    }
+    for (const client of clients) await control.unblock(client, {}, jane)
+  })
+
   it('lists who is near a limit, though it pauses', async () => {
     await way.hit('192.0.2.95', 95)
     // Then in no frame of the last second any more.
