@@ -126,6 +126,47 @@ describe('the way to the control plane', () => {
     }
   })
 
+  it('says so when it is the data plane, which knows no such paths', async () => {
+    const { code, out, err } = await runHere(['status', '--url', server.dataPlane])
+    expect({ code, out }).toEqual({ code: 5, out: '' })
+    expect(err).toMatch(/answered 404, which is no answer of a control plane: .* is something else.*127\.0\.0\.1:8900/)
+  })
+
+  it('does not say of a write that was sent that nothing was done', async () => {
+    const other: Server = createServer(socket => socket.once('data', () => socket.destroy()))
+    await new Promise<void>(resolve => other.listen(0, '127.0.0.1', resolve))
+    const env = { BOUNCER_URL: `http://127.0.0.1:${(other.address() as { port: number }).port}` }
+    try {
+      for (const [argv, look] of [
+        [['block', '192.0.2.3'], /it may have been done\. Look: bouncer inspect 192\.0\.2\.3\n$/],
+        [['deny', 'add', '192.0.2.3'], /it may have been done\. Look: bouncer deny check 192\.0\.2\.3\n$/],
+        [['explain', '192.0.2.3'], /^bouncer: cannot reach/],
+      ] as const) {
+        const { code, err } = await runHere(argv, env)
+        expect(err).toMatch(look)
+        expect(code).toBe(5)
+      }
+    } finally {
+      other.close()
+    }
+  })
+
+  it('lets it say itself what a token may not do', async () => {
+    const readonly = await localServer({
+      ADMIN_TOKEN: 'a-token-of-ours-0123456789',
+      ADMIN_READONLY_TOKEN: 'look-only-0123456789',
+    })
+    const refused = await runHere(['block', '192.0.2.3'], {
+      BOUNCER_URL: readonly.url,
+      BOUNCER_TOKEN: 'look-only-0123456789',
+    })
+    await readonly.close()
+    expect(refused).toMatchObject({
+      code: 4,
+      err: expect.stringContaining('read-only token may look, and change nothing'),
+    })
+  })
+
   it('shows a stack only when asked', async () => {
     const env = { BOUNCER_URL: 'http://127.0.0.1:1', BOUNCER_DEBUG: '1' }
     expect((await bouncer(['status'], env)).err).toContain('    at ')

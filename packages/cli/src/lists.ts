@@ -137,12 +137,12 @@ async function add(of: Context, list: ListName, given: readonly string[], option
   }
   const { for: time, comment } = options
   const entry = { ...(time !== undefined && { for: time }), ...(comment !== undefined && { comment }) }
-  const { done: added, end } = await each(of, cidrs, cidr => control.putListEntry(list, cidr, entry, of.actor))
+  const { done: added, lost, end } = await each(of, cidrs, cidr => control.putListEntry(list, cidr, entry, of.actor))
   if (of.options.output !== 'human') {
     printRows(of, added, columnsOf(of.now()))
     return end()
   }
-  const seen = added.length > 0 ? await seenText(control) : ''
+  const seen = added.length > 0 && !lost ? await seenText(control) : ''
   for (const one of added) {
     const until = one.expiresAt === undefined ? '' : ` until ${exact(one.expiresAt, of.now())}`
     of.stdout.write(`${one.cidr} is on ${what}${until}   ${seen}\n`)
@@ -163,7 +163,11 @@ async function remove(of: Context, list: ListName, given: readonly string[], reh
     }
     return
   }
-  const { done: removed, end } = await each(of, cidrs, async cidr => {
+  const {
+    done: removed,
+    lost,
+    end,
+  } = await each(of, cidrs, async cidr => {
     await control.deleteListEntry(list, cidr, of.actor)
     return { list, cidr, removed: true }
   })
@@ -171,7 +175,7 @@ async function remove(of: Context, list: ListName, given: readonly string[], reh
     printRows(of, removed, [{ name: 'cidr', value: ({ cidr }) => cidr }])
     return end()
   }
-  const seen = removed.length > 0 ? await seenText(control) : ''
+  const seen = removed.length > 0 && !lost ? await seenText(control) : ''
   for (const { cidr } of removed) of.stdout.write(`${cidr} is off ${what}   ${seen}\n`)
   end()
 }

@@ -1,4 +1,3 @@
-import { spellTyped } from '@api-bouncer/limiter/client'
 import type { Block } from '@api-bouncer/limiter/contracts'
 import { Option } from 'commander'
 import type { CommandRoom } from '../command.ts'
@@ -9,7 +8,7 @@ import { type Column, printRows, stylesOf, table } from '../output.ts'
 import { describe } from '../problem.ts'
 import { truncate } from '../text.ts'
 import { clock, inTime, iso } from '../time.ts'
-import { rangeOf } from '../who.ts'
+import { clientFilter } from '../who.ts'
 
 const SORTS = ['until', 'since', 'client', 'offence', 'policy'] as const
 type Sort = (typeof SORTS)[number]
@@ -38,6 +37,7 @@ export const command: CommandRoom = {
       .addHelpText('after', EXAMPLES)
       .action(async (options: Options, command) => {
         const of = context(command)
+        if (options.client !== undefined) clientFilter(options.client)
         if (options.watch !== undefined) return watch(of, options)
         const control = await of.control()
         const blocks = selected(await control.blocks(), options)
@@ -65,21 +65,16 @@ const BY: Readonly<Record<Sort, (a: Block, b: Block) => number>> = {
 
 /** Those that were asked for, in the order asked for. */
 export function selected(blocks: readonly Block[], { client, policy, reason, sort }: Filter & { sort: Sort }): Block[] {
-  const range = client === undefined ? undefined : rangeOf(client)
-  const spelling = client === undefined ? undefined : spellTyped(client)
+  const isMeant = client === undefined ? undefined : clientFilter(client)
   return blocks
     .filter(
       block =>
-        (client === undefined || block.client === spelling || range?.holds(block.client) || holdsIt(block, client)) &&
+        (isMeant?.(block.client) ?? true) &&
         (policy === undefined || block.policy === policy) &&
         (reason === undefined || block.reason.toLowerCase().includes(reason.toLowerCase())),
     )
     .sort(BY[sort])
 }
-
-/** An IPv6 address is looked for by the network that is blocked. */
-const holdsIt = (block: Block, client: string) =>
-  block.client.includes('/') && (rangeOf(block.client)?.holds(client) ?? false)
 
 export const columnsOf = (now: number): Column<Block>[] => [
   { name: 'client', value: ({ client }) => client },

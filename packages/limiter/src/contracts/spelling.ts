@@ -25,3 +25,18 @@ export function isSpelling(typed: string): boolean {
 
 /** An id as an operator types it, in the spelling it is counted under. */
 export const spellTyped = (typed: string): string => (isSpelling(typed) ? typed : spell(typed))
+
+const SLIPS: readonly (readonly [RegExp, string])[] = [
+  [/^[\d.:a-f/]+[.:][\d.:a-f/]*\s*[,;]/i, 'give several one by one, with spaces between'],
+  [/^\d{1,3}(\.\d{1,3}){1,3}\s*-\s*[\d.]+$/, 'a span is written as ranges: 1.2.3.4/30 holds .4 to .7'],
+  [/^(\d{1,3}\.)+\*(\.\*)*$/, 'a range is written as 1.2.3.0/24'],
+  // With `::`, or beginning as the addresses of the internet do.
+  [
+    /^[\da-f]{1,4}(:[\da-f]{1,4})*::|^[23][\da-f]{3}:[\da-f]{1,4}:/i,
+    'an address looks like 2001:db8::1, a range like 2001:db8::/32',
+  ],
+  [/^[\d.:a-f]*[.:][\d.:a-f]*(\/.*)?$/i, 'try: bouncer blocks'],
+]
+
+/** What mends something that is no address and no range, but was surely meant for one; undefined: it may be an id. */
+export const slipOf = (typed: string): string | undefined => SLIPS.find(([form]) => form.test(typed))?.[1]

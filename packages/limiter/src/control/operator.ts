@@ -41,6 +41,7 @@ import {
   type StatsQuery,
   type Status,
   settingsSchema,
+  slipOf,
   statsQuery,
   type UnblockOptions,
   type UnblockResult,
@@ -470,12 +471,9 @@ export function operatorClient(text: string, ipv6Prefix: number): string {
     throw new BouncerError('ERR_INVALID', `"${text}" is a range, not one client`, 'Put ranges on a list: deny or allow')
   }
   // What looks like an address but is none is a slip, not somebody's id.
-  if (typed === '' || (/^[\d.:a-fA-F]+$/.test(typed) && /[.:]/.test(typed) && !normaliseAddress(typed))) {
-    throw new BouncerError(
-      'ERR_INVALID',
-      `"${text}" is not an IP address, a CIDR range or a client id`,
-      'Blocked clients are listed by: bouncer blocks, or GET /admin/blocks',
-    )
+  const mend = typed === '' ? 'it is empty' : normaliseAddress(typed) ? undefined : slipOf(typed)
+  if (mend !== undefined) {
+    throw new BouncerError('ERR_INVALID', `"${text}" is not an IP address, a CIDR range or a client id (${mend})`)
   }
   return isSpelling(typed) ? typed : clientId(typed, ipv6Prefix)
 }
