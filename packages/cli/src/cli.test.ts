@@ -63,6 +63,14 @@ describe('what needs no server', () => {
     expect((await bouncer(['--no-color', '--help'])).out).toBe(out)
     for (const line of out.split('\n')) expect(line.length).toBeLessThanOrEqual(100)
   })
+
+  it.each(['list', 'get', 'history', 'set', 'edit', 'rollback', 'confirm', 'rm', 'apply', 'diff', 'validate'])(
+    'shows examples of policy %s',
+    async sub => {
+      const { out } = await runHere(['policy', sub, '--help'])
+      expect(out).toMatch(new RegExp(`\\nExamples\\n.*bouncer policy ${sub} ?`))
+    },
+  )
 })
 
 describe('the way to the control plane', () => {
@@ -139,7 +147,7 @@ describe('the way to the control plane', () => {
     try {
       for (const [argv, look] of [
         [['block', '192.0.2.3'], /it may have been done\. Look: bouncer inspect 192\.0\.2\.3\n$/],
-        [['deny', 'add', '192.0.2.3'], /it may have been done\. Look: bouncer deny check 192\.0\.2\.3\n$/],
+        [['deny', 'rm', '192.0.2.3'], /it may have been done\. Look: bouncer deny check 192\.0\.2\.3\n$/],
         [['explain', '192.0.2.3'], /^bouncer: cannot reach/],
       ] as const) {
         const { code, err } = await runHere(argv, env)
@@ -415,6 +423,34 @@ describe('lists', () => {
       out: '',
       err: expect.stringMatching(/^bouncer: 203\.0\.113\.0\/25 is not on the denylist/),
     })
+  })
+
+  it("ask before what holds the operator's own address", async () => {
+    const env = { ...server.env, SSH_CLIENT: '203.0.113.77 50000 22' }
+    for (const argv of [
+      ['deny', 'add', '203.0.113.0/24'],
+      ['block', '203.0.113.77'],
+      ['block', '127.0.0.1'],
+      ['deny', 'add', '127.0.0.0/8'],
+    ]) {
+      const { code, out, err } = await runHere(argv, env)
+      expect({ argv, code, out }).toEqual({ argv, code: 2, out: '' })
+      expect(err).toMatch(/needs a yes.*(your ssh session comes from|this machine).*add --yes/s)
+    }
+    expect(await json('blocks', '--client', '203.0.113.77')).toEqual([])
+    expect((await runHere(['block', '203.0.113.77', '--yes'], env)).code).toBe(0)
+    await ok('unblock', '203.0.113.77')
+  })
+
+  it('say what a range became, and what it took the place of', async () => {
+    await ok('deny', 'add', '198.51.100.0/24', '--comment', 'botnet')
+    expect(await ok('deny', 'add', '198.51.100.9/24', '--dry-run')).toBe(
+      'would put 198.51.100.9/24 on the denylist, in place of an entry for good: botnet\n',
+    )
+    expect(timeless(await ok('deny', 'add', '198.51.100.9/24', '--for', '1h'))).toBe(
+      '198.51.100.0/24 (that is the range of 198.51.100.9/24) is on the denylist until TIME (in SPAN), in place of an entry for good: botnet   seen by 1 of 1 instance\n',
+    )
+    await ok('deny', 'rm', '198.51.100.0/24')
   })
 
   it('ask before a range that is half the internet', async () => {

@@ -52,6 +52,14 @@ export function refuseSlips(clients: readonly string[]): void {
   }
 }
 
+/** Whether two ranges are one, however their host bits are written: `203.0.113.7/24` and `203.0.113.0/24`. */
+export function isSameRange(a: string, b: string): boolean {
+  const [one, other] = [rangeOf(a), rangeOf(b)]
+  return one !== undefined && other !== undefined && one.holds(withBits(b)) && other.holds(withBits(a))
+}
+
+const withBits = (text: string) => `${text.trim().split('/')[0]}/${prefixOf(text)?.bits}`
+
 /** Which clients a filter means: one, as it is typed or printed, an IPv6 address by its network, or all inside a range. */
 export function clientFilter(text: string): (client: string) => boolean {
   refuseSlips([text])

@@ -85,11 +85,11 @@ export const columnsOf = (now: number): Column<Block>[] => [
     text: ({ until }) => inTime(until - now).slice(3),
   },
   { name: 'until', value: ({ until }) => iso(until), text: ({ until }) => clock(until, now) },
-  { name: 'since', value: ({ since }) => iso(since), text: ({ since }) => clock(since, now), cut: 4 },
-  { name: 'offence', value: ({ offence }) => offence, align: 'right' },
-  { name: 'policy', value: ({ policy }) => policy, cut: 3 },
-  { name: 'by', value: ({ by }) => by, cut: 2 },
-  { name: 'reason', value: ({ reason }) => reason, cut: 5 },
+  { name: 'since', value: ({ since }) => iso(since), text: ({ since }) => clock(since, now), cut: 6 },
+  { name: 'offence', value: ({ offence }) => offence, align: 'right', cut: 7 },
+  { name: 'policy', value: ({ policy }) => policy, cut: 4 },
+  { name: 'by', value: ({ by }) => by, cut: 5 },
+  { name: 'reason', value: ({ reason }) => reason, cut: 2 },
 ]
 
 async function watch(of: Context, options: Options): Promise<void> {

@@ -149,6 +149,9 @@ export class Operator implements ControlPlane, FleetView {
         'Give client, or peer with headers',
       )
     }
+    if (peer !== undefined && !normaliseAddress(peer)) {
+      throw new BouncerError('ERR_INVALID', `"${peer}" is not an address, which every peer has`, 'Give one as 10.0.0.7')
+    }
     const { backend, identify } = this.options
     const rules = await this.rules()
     const named = client === undefined ? undefined : operatorClient(client, rules.ipv6Prefix)

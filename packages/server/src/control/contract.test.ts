@@ -155,6 +155,7 @@ describe.each(Object.entries(ways))('the control plane %s', (_, open) => {
   })
 
   it('explains who a request comes from', async () => {
+    await expect(control.explain({ peer: 'nope' })).rejects.toMatchObject({ code: 'ERR_INVALID' })
     const { identity, client } = await control.explain({ peer: '127.0.0.1', headers: { 'X-Forwarded-For': '9.8.7.6' } })
     expect({ client, identity }).toEqual({
       client: '9.8.7.6',
