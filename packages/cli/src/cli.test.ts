@@ -63,6 +63,14 @@ describe('what needs no server', () => {
     expect((await bouncer(['--no-color', '--help'])).out).toBe(out)
     for (const line of out.split('\n')) expect(line.length).toBeLessThanOrEqual(100)
   })
+
+  it.each(['list', 'get', 'history', 'set', 'edit', 'rollback', 'confirm', 'rm', 'apply', 'diff', 'validate'])(
+    'shows examples of policy %s',
+    async sub => {
+      const { out } = await runHere(['policy', sub, '--help'])
+      expect(out).toMatch(new RegExp(`\\nExamples\\n.*bouncer policy ${sub} ?`))
+    },
+  )
 })
 
 describe('the way to the control plane', () => {
@@ -126,6 +134,47 @@ describe('the way to the control plane', () => {
     }
   })
 
+  it('says so when it is the data plane, which knows no such paths', async () => {
+    const { code, out, err } = await runHere(['status', '--url', server.dataPlane])
+    expect({ code, out }).toEqual({ code: 5, out: '' })
+    expect(err).toMatch(/answered 404, which is no answer of a control plane: .* is something else.*127\.0\.0\.1:8900/)
+  })
+
+  it('does not say of a write that was sent that nothing was done', async () => {
+    const other: Server = createServer(socket => socket.once('data', () => socket.destroy()))
+    await new Promise<void>(resolve => other.listen(0, '127.0.0.1', resolve))
+    const env = { BOUNCER_URL: `http://127.0.0.1:${(other.address() as { port: number }).port}` }
+    try {
+      for (const [argv, look] of [
+        [['block', '192.0.2.3'], /it may have been done\. Look: bouncer inspect 192\.0\.2\.3\n$/],
+        [['deny', 'rm', '192.0.2.3'], /it may have been done\. Look: bouncer deny check 192\.0\.2\.3\n$/],
+        [['explain', '192.0.2.3'], /^bouncer: cannot reach/],
+      ] as const) {
+        const { code, err } = await runHere(argv, env)
+        expect(err).toMatch(look)
+        expect(code).toBe(5)
+      }
+    } finally {
+      other.close()
+    }
+  })
+
+  it('lets it say itself what a token may not do', async () => {
+    const readonly = await localServer({
+      ADMIN_TOKEN: 'a-token-of-ours-0123456789',
+      ADMIN_READONLY_TOKEN: 'look-only-0123456789',
+    })
+    const refused = await runHere(['block', '192.0.2.3'], {
+      BOUNCER_URL: readonly.url,
+      BOUNCER_TOKEN: 'look-only-0123456789',
+    })
+    await readonly.close()
+    expect(refused).toMatchObject({
+      code: 4,
+      err: expect.stringContaining('read-only token may look, and change nothing'),
+    })
+  })
+
   it('shows a stack only when asked', async () => {
     const env = { BOUNCER_URL: 'http://127.0.0.1:1', BOUNCER_DEBUG: '1' }
     expect((await bouncer(['status'], env)).err).toContain('    at ')
@@ -160,7 +209,7 @@ describe('status', () => {
       /^healthy · embedded, in this process · \d+ clients? · 1 instance · 2 policies · \d+ active blocks?$/,
     )
     expect([empty, header?.replace(/ +/g, ' ')]).toEqual(['', 'INSTANCE VERSION UP REQ/S REFUSED/S DEGRADED EPOCH'])
-    expect(row).toMatch(/^api-1 {5}0\.1\.0 {4}\d+s +[\d.]+ +[\d.]+ +0 +\d+$/)
+    expect(row).toMatch(/^api-1 {5}0\.1\.0 {4}(?:\d+m )?\d+s +[\d.]+ +[\d.]+ +0 +\d+$/)
     expect(rest).toEqual([''])
     expect(await json('status')).toMatchObject({ state: 'ok', instances: [{ instance: 'api-1' }], policies: 2 })
     expect(await ok('status', '-o', 'csv')).toMatch(
@@ -323,6 +372,19 @@ blocked 198.51.100.8 until TIME (in SPAN): =cmd\\x1b[31m, "all"
     expect(mixed.err.trimEnd().split('\n')).toHaveLength(2)
   })
 
+  it('are of ids in any spelling, which is taken back as it is printed', async () => {
+    await ok('block', 'user:ann smith', 'user:50%')
+    expect(await json('blocks', '--client', 'user:ann smith')).toMatchObject([{ client: 'user:ann%20smith' }])
+    expect(await json('blocks', '--client', 'user:ann%20smith')).toHaveLength(1)
+    const printed = (await ok('blocks', '-o', 'ndjson'))
+      .trimEnd()
+      .split('\n')
+      .map(line => JSON.parse(line).client)
+      .filter(client => client.startsWith('user:'))
+    const lifted = await bouncer(['unblock', '-', '-o', 'json'], server.env, printed.join('\n'))
+    expect(JSON.parse(lifted.out).map(({ wasBlocked }: { wasBlocked: boolean }) => wasBlocked)).toEqual([true, true])
+  })
+
   it('say when they have no effect', async () => {
     await ok('allow', 'add', '203.0.113.128/25')
     expect(await ok('block', '203.0.113.200')).toMatch(
@@ -374,6 +436,34 @@ describe('lists', () => {
       out: '',
       err: expect.stringMatching(/^bouncer: 203\.0\.113\.0\/25 is not on the denylist/),
     })
+  })
+
+  it("ask before what holds the operator's own address", async () => {
+    const env = { ...server.env, SSH_CLIENT: '203.0.113.77 50000 22' }
+    for (const argv of [
+      ['deny', 'add', '203.0.113.0/24'],
+      ['block', '203.0.113.77'],
+      ['block', '127.0.0.1'],
+      ['deny', 'add', '127.0.0.0/8'],
+    ]) {
+      const { code, out, err } = await runHere(argv, env)
+      expect({ argv, code, out }).toEqual({ argv, code: 2, out: '' })
+      expect(err).toMatch(/needs a yes.*(your ssh session comes from|this machine).*add --yes/s)
+    }
+    expect(await json('blocks', '--client', '203.0.113.77')).toEqual([])
+    expect((await runHere(['block', '203.0.113.77', '--yes'], env)).code).toBe(0)
+    await ok('unblock', '203.0.113.77')
+  })
+
+  it('say what a range became, and what it took the place of', async () => {
+    await ok('deny', 'add', '198.51.100.0/24', '--comment', 'botnet')
+    expect(await ok('deny', 'add', '198.51.100.9/24', '--dry-run')).toBe(
+      'would put 198.51.100.9/24 on the denylist, in place of an entry for good: botnet\n',
+    )
+    expect(timeless(await ok('deny', 'add', '198.51.100.9/24', '--for', '1h'))).toBe(
+      '198.51.100.0/24 (that is the range of 198.51.100.9/24) is on the denylist until TIME (in SPAN), in place of an entry for good: botnet   seen by 1 of 1 instance\n',
+    )
+    await ok('deny', 'rm', '198.51.100.0/24')
   })
 
   it('ask before a range that is half the internet', async () => {

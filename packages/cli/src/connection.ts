@@ -105,24 +105,49 @@ function withMends(control: ControlPlane, hadToken: boolean): ControlPlane {
       if (typeof method !== 'function') return method
       return (...args: unknown[]) =>
         method.apply(target, args).catch((error: unknown) => {
-          throw mended(error, hadToken)
+          throw mended(error, hadToken, () => lookOf(String(name), args))
         })
     },
   })
 }
 
-function mended(error: unknown, hadToken: boolean): unknown {
+function mended(error: unknown, hadToken: boolean, look: () => string): unknown {
   if (!(error instanceof BouncerError)) return error
   if (error.code === 'ERR_UNAUTHORISED') {
     const what = hadToken ? 'the control plane does not take this token' : 'the control plane wants a token'
+    // What it says of a token that it knows (it may only look) is for it to say.
+    if (!/^(Wrong token|Send the admin token)/.test(error.message) && /token/i.test(error.message)) return error
     const why = /token/i.test(error.message) ? what : error.message
     return new BouncerError('ERR_UNAUTHORISED', why, 'Give it in --token-file FILE or BOUNCER_TOKEN')
   }
   if (error.code === 'ERR_UNAVAILABLE' && error.message.startsWith('cannot reach')) {
     return new BouncerError('ERR_UNAVAILABLE', error.message, 'Is the server up? Straight on Redis: --redis redis://…')
   }
+  if (error.code === 'ERR_UNAVAILABLE' && error.message.includes('it may have been done')) {
+    return new BouncerError('ERR_UNAVAILABLE', error.message, `Look: ${look()}`)
+  }
+  if (error.code === 'ERR_UNAVAILABLE' && error.message.includes('no answer of a control plane')) {
+    return new BouncerError(
+      'ERR_UNAVAILABLE',
+      error.message,
+      `A server's control plane is at ${DEFAULT_URL} unless told otherwise`,
+    )
+  }
   return error
 }
+
+/** The command that shows whether a write was done. */
+function lookOf(method: string, [first, second]: readonly unknown[]): string {
+  const client = method === 'block' ? (first as { client: string }).client : first
+  const policy = method === 'putPolicy' ? (first as { id?: unknown } | null)?.id : first
+  if (method === 'block' || method === 'unblock') return `bouncer inspect ${quoted(client)}`
+  if (/policy/i.test(method)) return `bouncer policy show ${quoted(policy)}`
+  if (/list/i.test(method)) return `bouncer ${first} check ${quoted(second).replace(/\/\d+'?$/, '')}`
+  if (method === 'deleteKey') return `bouncer key show ${quoted(first)}`
+  return 'bouncer audit'
+}
+
+const quoted = (value: unknown) => (/^[\w.:/@%+=-]+$/.test(String(value)) ? String(value) : `'${value}'`)
 
 async function throughRedis({ options, shown }: RedisPlace): Promise<Connection> {
   const { openRedisControl } = await import('@api-bouncer/limiter/redis-control')

@@ -4,10 +4,11 @@ import { CommandError, type Context, EXIT } from './context.ts'
 import { each } from './each.ts'
 import { dryRun, duration } from './options.ts'
 import { type Column, printOne, printRows } from './output.ts'
+import { ownIn } from './policy/own-address.ts'
 import { confirm } from './prompt.ts'
 import { safe } from './text.ts'
 import { clock, exact, iso } from './time.ts'
-import { prefixOf, rangeOf, wordsOf } from './who.ts'
+import { isSameRange, prefixOf, rangeOf, wordsOf } from './who.ts'
 
 const SAYS = {
   allow: {
@@ -118,37 +119,57 @@ async function add(of: Context, list: ListName, given: readonly string[], option
   const cidrs = await ranges(of, given)
   const wide = cidrs.filter(isWide)
   const { what, verb } = SAYS[list]
-  if (
-    wide.length > 0 &&
-    !options.dryRun &&
-    !(await confirm(of, `${wide.join(', ')} is a very wide range; ${what} ${verb} all of it. Add it?`))
-  ) {
+  const own = list === 'deny' ? ownIn(cidrs, of.env) : []
+  const doubts = [
+    ...(wide.length > 0 ? [`${wide.join(', ')} is a very wide range; ${what} ${verb} all of it`] : []),
+    ...own.map(one => `${one}: it would be refused too`),
+  ]
+  if (doubts.length > 0 && !options.dryRun && !(await confirm(of, `${doubts.join('; ')}. Add it?`))) {
     throw new CommandError(EXIT.failed, 'nothing was added')
   }
   const control = await of.control()
+  const now = of.now()
+  const before = (await control.state()).lists.filter(entry => entry.list === list && !isOver(entry, now))
+  const replacedBy = (cidr: string) => before.find(one => isSameRange(one.cidr, cidr))
   if (options.dryRun) {
-    const before = (await control.state()).lists.filter(entry => entry.list === list)
-    const rehearsed = cidrs.map(cidr => ({ list, cidr, dryRun: true, replaces: before.find(one => one.cidr === cidr) }))
+    const rehearsed = cidrs.map(cidr => ({ list, cidr, dryRun: true, replaces: replacedBy(cidr) }))
     if (of.options.output !== 'human') return printRows(of, rehearsed, [{ name: 'cidr', value: ({ cidr }) => cidr }])
     for (const { cidr, replaces } of rehearsed) {
-      of.stdout.write(`would put ${cidr} on ${what}${replaces ? ', in place of the entry that is there' : ''}\n`)
+      of.stdout.write(`would put ${cidr} on ${what}${replaces ? replacedText(replaces, now) : ''}\n`)
     }
     return
   }
   const { for: time, comment } = options
   const entry = { ...(time !== undefined && { for: time }), ...(comment !== undefined && { comment }) }
-  const { done: added, end } = await each(of, cidrs, cidr => control.putListEntry(list, cidr, entry, of.actor))
+  const typed = new Map<string, string>()
+  const {
+    done: added,
+    lost,
+    end,
+  } = await each(of, cidrs, async cidr => {
+    const made = await control.putListEntry(list, cidr, entry, of.actor)
+    typed.set(made.cidr, cidr)
+    return made
+  })
   if (of.options.output !== 'human') {
     printRows(of, added, columnsOf(of.now()))
     return end()
   }
-  const seen = added.length > 0 ? await seenText(control) : ''
+  const seen = added.length > 0 && !lost ? await seenText(control) : ''
   for (const one of added) {
     const until = one.expiresAt === undefined ? '' : ` until ${exact(one.expiresAt, of.now())}`
-    of.stdout.write(`${one.cidr} is on ${what}${until}   ${seen}\n`)
+    const given = typed.get(one.cidr)
+    const became = given === one.cidr || given === undefined ? '' : ` (that is the range of ${given})`
+    const replaced = replacedBy(one.cidr)
+    const instead = replaced ? replacedText(replaced, now) : ''
+    of.stdout.write(`${one.cidr}${became} is on ${what}${until}${instead}   ${seen}\n`)
   }
   end()
 }
+
+/** `, in place of an entry until 14:18:11 (in 13m 02s): botnet`. */
+const replacedText = ({ expiresAt, comment }: ListEntry, now: number) =>
+  `, in place of an entry ${expiresAt === undefined ? 'for good' : `until ${exact(expiresAt, now)}`}${comment === undefined ? '' : `: ${safe(comment)}`}`
 
 async function remove(of: Context, list: ListName, given: readonly string[], rehearse: boolean): Promise<void> {
   const cidrs = await ranges(of, given)
@@ -163,7 +184,11 @@ async function remove(of: Context, list: ListName, given: readonly string[], reh
     }
     return
   }
-  const { done: removed, end } = await each(of, cidrs, async cidr => {
+  const {
+    done: removed,
+    lost,
+    end,
+  } = await each(of, cidrs, async cidr => {
     await control.deleteListEntry(list, cidr, of.actor)
     return { list, cidr, removed: true }
   })
@@ -171,7 +196,7 @@ async function remove(of: Context, list: ListName, given: readonly string[], reh
     printRows(of, removed, [{ name: 'cidr', value: ({ cidr }) => cidr }])
     return end()
   }
-  const seen = removed.length > 0 ? await seenText(control) : ''
+  const seen = removed.length > 0 && !lost ? await seenText(control) : ''
   for (const { cidr } of removed) of.stdout.write(`${cidr} is off ${what}   ${seen}\n`)
   end()
 }

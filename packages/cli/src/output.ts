@@ -84,6 +84,17 @@ export function printOne<Row>(
   else printJson(context, value)
 }
 
+/** Prints what comes one by one as it comes, where the format can: each for people, or a line of JSON. */
+export function printerOf<Row>(
+  { stdout, options }: Context,
+  human: (row: Row) => string,
+  plain: (row: Row) => unknown = row => row,
+): ((row: Row) => void) | undefined {
+  if (options.output === 'human') return row => void stdout.write(human(row))
+  if (options.output === 'ndjson') return row => void stdout.write(ndjson([plain(row)]))
+  return undefined
+}
+
 /** Indented on a terminal, one line when piped. */
 export const printJson = ({ stdout }: Context, value: unknown): void =>
   void stdout.write(`${safeJson(value, stdout.isTTY ? 2 : undefined)}\n`)

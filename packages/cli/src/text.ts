@@ -58,3 +58,15 @@ export function truncate(text: string, columns: number): string {
   }
   return columns < 1 ? '' : `${kept}…`
 }
+
+/** Parts on one line where they fit, else on as many as they need, the later ones indented. */
+export function flow(parts: readonly string[], columns = Number.POSITIVE_INFINITY, gap = '   '): string {
+  const lines: string[] = []
+  for (const part of parts) {
+    const last = lines.at(-1)
+    if (last !== undefined && width(last) + gap.length + width(part) <= columns)
+      lines.push(`${lines.pop()}${gap}${part}`)
+    else lines.push(lines.length === 0 ? part : `  ${part}`)
+  }
+  return lines.join('\n')
+}

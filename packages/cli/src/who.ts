@@ -1,4 +1,5 @@
 import { BlockList, isIP, isIPv6 } from 'node:net'
+import { slipOf, spellTyped } from '@api-bouncer/limiter/client'
 import { CommandError, EXIT } from './context.ts'
 
 /** An address range, told apart from one client. */
@@ -45,13 +46,27 @@ export function isRange(text: string, ipv6Prefix: number): boolean {
 /** Refuses what looks like an address or range but is none: a slip, not somebody's id. Nothing has been done yet. */
 export function refuseSlips(clients: readonly string[]): void {
   for (const text of clients) {
-    const looksLike = /^[\d.:a-fA-F]+(\/.*)?$/.test(text) && /[.:]/.test(text)
-    if (text !== '' && (!looksLike || isIP(text) || rangeOf(text))) continue
-    throw new CommandError(
-      EXIT.usage,
-      `"${text}" is not an IP address, a CIDR range or a client id (try: bouncer blocks)`,
-    )
+    const mend = text === '' ? 'it is empty' : isIP(text) || rangeOf(text) ? undefined : slipOf(text)
+    if (mend === undefined) continue
+    throw new CommandError(EXIT.usage, `"${text}" is not an IP address, a CIDR range or a client id (${mend})`)
   }
+}
+
+/** Whether two ranges are one, however their host bits are written: `203.0.113.7/24` and `203.0.113.0/24`. */
+export function isSameRange(a: string, b: string): boolean {
+  const [one, other] = [rangeOf(a), rangeOf(b)]
+  return one !== undefined && other !== undefined && one.holds(withBits(b)) && other.holds(withBits(a))
+}
+
+const withBits = (text: string) => `${text.trim().split('/')[0]}/${prefixOf(text)?.bits}`
+
+/** Which clients a filter means: one, as it is typed or printed, an IPv6 address by its network, or all inside a range. */
+export function clientFilter(text: string): (client: string) => boolean {
+  refuseSlips([text])
+  const [range, spelling] = [rangeOf(text), spellTyped(text)]
+  return client =>
+    client === spelling ||
+    (range !== undefined && (range.holds(client) || (client.includes('/') && (rangeOf(client)?.holds(text) ?? false))))
 }
 
 /** The words given, `-` replaced by those that stdin has: one or several a line, `#` begins a remark. */

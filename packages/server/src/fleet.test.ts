@@ -114,10 +114,19 @@ describe('a server whose Redis goes away', () => {
       const { status, body } = await one.admin('GET', '/admin/status')
       expect([status, body]).toMatchObject([200, { state: 'degraded', store: { kind: 'redis' }, degradedDecisions: 1 }])
     }
+    const decisions = (one: (typeof both)[number]) =>
+      metric(one, 'rate_limit_hits_total{policy="default",outcome="degraded-allowed"}')
+    const decided = (await Promise.all(both.map(decisions))) as [number, number]
     await own.start()
     for (const one of both) {
       await expect.poll(() => metric(one, 'rate_limit_store_up'), { timeout: 10_000 }).toBe(1)
       expect(await (await one.get('/health')).json()).toMatchObject({ status: 'ok' })
+      // Both had decided by themselves, and each knows it of both.
+      const told = async () => (await one.admin('GET', '/admin/status')).body
+      await expect.poll(told, { timeout: 5000 }).toMatchObject({
+        degradedDecisions: decided[0] + decided[1],
+        instances: expect.arrayContaining(decided.map(degradedTotal => expect.objectContaining({ degradedTotal }))),
+      })
       // One line a change of state: the start, the fall, the return.
       const lines = () =>
         one.process

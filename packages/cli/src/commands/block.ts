@@ -4,7 +4,9 @@ import type { CommandRoom } from '../command.ts'
 import { CommandError, EXIT } from '../context.ts'
 import { each } from '../each.ts'
 import { dryRun, duration } from '../options.ts'
-import { printRows } from '../output.ts'
+import { printerOf, printRows } from '../output.ts'
+import { ownIn } from '../policy/own-address.ts'
+import { confirm } from '../prompt.ts'
 import { safe } from '../text.ts'
 import { clock, inTime } from '../time.ts'
 import { refuseSlips, wordsOf } from '../who.ts'
@@ -26,19 +28,24 @@ export const command: CommandRoom = {
         const clients = await wordsOf(given, of)
         if (clients.length === 0) throw new CommandError(EXIT.usage, 'block whom? stdin named nobody')
         refuseSlips(clients)
+        // Networks are counted by 64 bits unless told otherwise; to ask once too often does no harm.
+        const own = ownIn(clients, of.env, 64)
+        if (
+          own.length > 0 &&
+          !options.dryRun &&
+          !(await confirm(of, `${own.join('; ')}: it would be refused. Block it?`))
+        ) {
+          throw new CommandError(EXIT.failed, 'nobody was blocked')
+        }
         const control = await of.control()
-        const { done: made, end } = await each(of, clients, client =>
+        const plain = ({ block }: Made) => (options.dryRun ? { ...block, dryRun: true } : block)
+        const print = printerOf(of, (one: Made) => blockedText(one, of.now(), options.dryRun), plain)
+        const act = (client: string) =>
           options.dryRun
             ? rehearsal(control, client, options, of.actor.by, of.now())
-            : blocked(control, client, options, of.actor),
-        )
-        if (of.options.output !== 'human') {
-          printRows(
-            of,
-            made.map(({ block }) => (options.dryRun ? { ...block, dryRun: true } : block)),
-            columnsOf(of.now()),
-          )
-        } else for (const one of made) of.stdout.write(blockedText(one, of.now(), options.dryRun))
+            : blocked(control, client, options, of.actor)
+        const { done, end } = await each(of, clients, act, print)
+        if (!print) printRows(of, done.map(plain), columnsOf(of.now()))
         end()
       })
   },

@@ -9,7 +9,7 @@ import { type Column, printRows, stylesOf, table } from '../output.ts'
 import { describe } from '../problem.ts'
 import { truncate } from '../text.ts'
 import { clock, inTime, iso } from '../time.ts'
-import { rangeOf } from '../who.ts'
+import { clientFilter } from '../who.ts'
 
 const SORTS = ['until', 'since', 'client', 'offence', 'policy'] as const
 type Sort = (typeof SORTS)[number]
@@ -40,6 +40,7 @@ export const command: CommandRoom = {
       .addHelpText('after', EXAMPLES)
       .action(async (options: Options, command) => {
         const of = context(command)
+        if (options.client !== undefined) clientFilter(options.client)
         if (options.watch !== undefined) return watch(of, options)
         const control = await of.control()
         const { blocks, total } = await wanted(control, options)
@@ -80,20 +81,16 @@ async function wanted(control: ControlPlane, options: Options): Promise<{ blocks
 
 /** Those that were asked for, in the order asked for. */
 export function selected(blocks: readonly Block[], { client, policy, reason, sort }: Filter & { sort: Sort }): Block[] {
-  const range = client === undefined ? undefined : rangeOf(client)
+  const isMeant = client === undefined ? undefined : clientFilter(client)
   return blocks
     .filter(
       block =>
-        (client === undefined || block.client === client || range?.holds(block.client) || holdsIt(block, client)) &&
+        (isMeant?.(block.client) ?? true) &&
         (policy === undefined || block.policy === policy) &&
         (reason === undefined || block.reason.toLowerCase().includes(reason.toLowerCase())),
     )
     .sort(BY[sort])
 }
-
-/** An IPv6 address is looked for by the network that is blocked. */
-const holdsIt = (block: Block, client: string) =>
-  block.client.includes('/') && (rangeOf(block.client)?.holds(client) ?? false)
 
 export const columnsOf = (now: number): Column<Block>[] => [
   { name: 'client', value: ({ client }) => client },
@@ -104,11 +101,11 @@ export const columnsOf = (now: number): Column<Block>[] => [
     text: ({ until }) => inTime(until - now).slice(3),
   },
   { name: 'until', value: ({ until }) => iso(until), text: ({ until }) => clock(until, now) },
-  { name: 'since', value: ({ since }) => iso(since), text: ({ since }) => clock(since, now), cut: 4 },
-  { name: 'offence', value: ({ offence }) => offence, align: 'right' },
-  { name: 'policy', value: ({ policy }) => policy, cut: 3 },
-  { name: 'by', value: ({ by }) => by, cut: 2 },
-  { name: 'reason', value: ({ reason }) => reason, cut: 5 },
+  { name: 'since', value: ({ since }) => iso(since), text: ({ since }) => clock(since, now), cut: 6 },
+  { name: 'offence', value: ({ offence }) => offence, align: 'right', cut: 7 },
+  { name: 'policy', value: ({ policy }) => policy, cut: 4 },
+  { name: 'by', value: ({ by }) => by, cut: 5 },
+  { name: 'reason', value: ({ reason }) => reason, cut: 2 },
 ]
 
 async function watch(of: Context, options: Options): Promise<void> {

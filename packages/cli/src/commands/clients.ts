@@ -2,7 +2,7 @@ import type { ClientSummary } from '@api-bouncer/limiter/contracts'
 import type { CommandRoom } from '../command.ts'
 import { rate } from '../numbers.ts'
 import { whole } from '../options.ts'
-import { type Column, printRows } from '../output.ts'
+import { type Column, printRows, stylesOf } from '../output.ts'
 import { clock, inTime, iso } from '../time.ts'
 
 export const command: CommandRoom = {
@@ -20,9 +20,15 @@ export const command: CommandRoom = {
         const empty =
           'no client was seen in the last minute, and none is blocked\ntry: bouncer load --rps 20 /api/data, then look again'
         printRows(of, clients, columnsOf(of.now()), { empty })
+        if (of.options.output === 'human' && clients.length > 0)
+          of.stdout.write(`\n${stylesOf(of, of.stdout).dim(OVER)}\n`)
       })
   },
 }
+
+/** What is looked at, and over which time. */
+const OVER =
+  'rates of the last second; listed: who was busy or refused in the last minute, near a limit still, or blocked'
 
 const EXAMPLES = `
 Examples

@@ -9,7 +9,7 @@ let server: RealServer
 let redis: RedisServer
 let onRedis: RealServer
 beforeAll(async () => {
-  redis = await RedisServer.start()
+  redis = await RedisServer.start('--appendonly', 'yes')
   server = await realServer()
   onRedis = await realServer({ REDIS_URL: redis.url })
 })

@@ -8,6 +8,7 @@ import { whole } from '../options.ts'
 import { type Column, csv, ndjson, printRows, type Styles, stylesOf } from '../output.ts'
 import { safe } from '../text.ts'
 import { clock, iso } from '../time.ts'
+import { clientFilter } from '../who.ts'
 
 /** A Record, so that the compiler misses none. */
 const TYPES: Readonly<Record<EventType, true>> = {
@@ -41,7 +42,7 @@ export const command: CommandRoom = {
       .description('What happens: violations, blocks, changes; oldest first')
       .option('-f, --follow', 'go on until Ctrl-C; misses none, or says what it missed')
       .option('--type <type>', `${Object.keys(TYPES).join(', ')}; several`, typeOf)
-      .option('--client <client>', 'of this client only')
+      .option('--client <client>', 'of this client, or of all inside a range (203.0.113.0/24)')
       .option('--policy <policy>', 'of this policy only')
       .option('--since <since>', 'an event id, or a time ago (10m)')
       .option('--limit <n>', 'the newest so many (default 20)', whole(1, PAGE))
@@ -82,8 +83,9 @@ function formatOf(command: Command, { options, stdout }: Context, { follow }: Op
 }
 
 async function show(context: Context, options: Options, format: Format): Promise<void> {
+  const client = options.client === undefined ? undefined : clientFilter(options.client)
+  const filter: EventFilter = { types: options.type, client, policy: options.policy }
   const control = await context.control()
-  const filter: EventFilter = { types: options.type, client: options.client, policy: options.policy }
   const start = options.since === undefined ? undefined : sinceOf(options.since, context.now())
   const page = await control.events({ ...(start && { after: start.after }), limit: PAGE })
   const found = page.events.filter(event => wanted(event, filter))

@@ -256,6 +256,18 @@ describe('policy, in an editor', () => {
     expect(await limitOf('auth')).toBe(25)
   })
 
+  it.runIf(hasTmux)('says at Ctrl-C where the text was kept', async () => {
+    const editor = script(`sed -i 's/limit: 30/limit: 22/' "$1"`)
+    const terminal = Terminal.open('policy edit auth', { ...server.env, EDITOR: editor }, 120, 40)
+    await terminal.shows('to edit again)')
+    terminal.keys('C-c')
+    const ended = (await terminal.shows('ended with 130')).replaceAll('\n', '')
+    const kept = /your text is in (\S+\.yaml)/.exec(ended)?.[1] as string
+    expect(readFileSync(kept, 'utf8')).toContain('limit: 22')
+    expect(ended.match(/your text is in/g)).toHaveLength(1)
+    expect(await limitOf('auth')).toBe(30)
+  })
+
   it.runIf(hasTmux)('takes the temporary file away when it is saved', async () => {
     const where = file('where', '')
     const editor = script(`echo "$1" > ${where}; sed -i 's/limit: 30/limit: 21/' "$1"`)

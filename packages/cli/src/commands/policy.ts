@@ -37,16 +37,19 @@ function readers(policy: Command, contextOf: ContextOf): void {
   policy
     .command('list')
     .description('every policy in force')
+    .addHelpText('after', examples('bouncer policy list', 'bouncer policy list -o json'))
     .action(does(contextOf, async of => (await import('../policy/show.ts')).listPolicies(of)))
   policy
     .command('get')
     .argument('<id>')
     .description('one policy as YAML, ready to change and apply')
+    .addHelpText('after', examples('bouncer policy get auth', 'bouncer policy get auth > auth.yaml'))
     .action(does(contextOf, async (of, [id]) => (await import('../policy/show.ts')).getPolicy(of, id as string)))
   policy
     .command('history')
     .argument('<id>')
     .description('who changed it, when, and what changed')
+    .addHelpText('after', examples('bouncer policy history auth', 'bouncer policy history auth -o json'))
     .action(does(contextOf, async (of, [id]) => (await import('../policy/show.ts')).showHistory(of, id as string)))
 }
 
@@ -61,6 +64,13 @@ const writing = (command: Command, confirmable = true): Command => {
 function writers(policy: Command, contextOf: ContextOf): void {
   writing(policy.command('set').argument('<id>'))
     .description('change it by flags, on top of what is there')
+    .addHelpText(
+      'after',
+      examples(
+        'bouncer policy set auth --limit 20/1m --confirm-within 2m',
+        "bouncer policy set login --create --match 'POST /login' --limit 5/1m",
+      ),
+    )
     .option('--limit <limit>', 'LIMIT/WINDOW, as 20/1m; several replace all of them', collect)
     .option('--burst <units>', 'may be taken at once (token_bucket, gcra), or none')
     .option('--match <pattern>', "PATH or 'METHOD PATH'; several replace all of them", collect)
@@ -78,6 +88,7 @@ function writers(policy: Command, contextOf: ContextOf): void {
     )
   writing(policy.command('edit').argument('<id>'))
     .description('change it in $VISUAL or $EDITOR; checks, shows the difference, asks')
+    .addHelpText('after', examples('bouncer policy edit auth', 'EDITOR=nano bouncer policy edit login --create'))
     .option('--create', 'make it when there is none')
     .action(
       does<EditOptions>(contextOf, async (of, [id], options) =>
@@ -86,6 +97,10 @@ function writers(policy: Command, contextOf: ContextOf): void {
     )
   writing(policy.command('rollback').argument('<id>').argument('[version]'))
     .description('bring an earlier version back (the newest that differs)')
+    .addHelpText(
+      'after',
+      examples('bouncer policy rollback auth', "bouncer policy rollback auth 3 --reason 'too tight'"),
+    )
     .action(
       does<WriteOptions>(contextOf, async (of, [id, version], options) =>
         (await import('../policy/back.ts')).rollback(of, id as string, version, options),
@@ -95,9 +110,11 @@ function writers(policy: Command, contextOf: ContextOf): void {
     .command('confirm')
     .argument('<id>')
     .description('keep a change that would go back by itself')
+    .addHelpText('after', examples('bouncer policy confirm auth'))
     .action(does(contextOf, async (of, [id]) => (await import('../policy/back.ts')).confirmOne(of, id as string)))
   writing(policy.command('rm').argument('<ids...>'), false)
     .description('remove policies')
+    .addHelpText('after', examples('bouncer policy rm login', 'bouncer policy rm login search --dry-run'))
     .action(
       does<WriteOptions>(contextOf, async (of, ids, options) =>
         (await import('../policy/back.ts')).remove(of, ids, options),
@@ -112,12 +129,17 @@ function files(policy: Command, contextOf: ContextOf): void {
       .requiredOption('-f, --file <file>', 'YAML or JSON; - is stdin; several are read together', collect)
   writing(ofFile('apply'))
     .description('make the policies what a file says')
+    .addHelpText(
+      'after',
+      examples('bouncer policy apply -f policies.yaml', 'bouncer policy apply -f policies.yaml --prune --dry-run'),
+    )
     .option('--prune', 'remove policies that the file does not name')
     .action(
       does<FileOptions>(contextOf, async (of, _, options) => (await import('../policy/files.ts')).apply(of, options)),
     )
   ofFile('diff')
     .description('what applying a file would change; exit 0 nothing, 1 something, 2 and above an error')
+    .addHelpText('after', examples('bouncer policy diff -f policies.yaml'))
     .option('--prune', 'with what the file does not name')
     .action(
       does<FileOptions>(contextOf, async (of, _, options) => {
@@ -127,6 +149,7 @@ function files(policy: Command, contextOf: ContextOf): void {
     )
   ofFile('validate')
     .description('check a file without a server; exit 0 good, 1 not')
+    .addHelpText('after', examples('bouncer policy validate -f policies.yaml'))
     .action(
       does<FileOptions>(contextOf, async (of, _, options) =>
         (await import('../policy/files.ts')).validate(of, options),
@@ -145,6 +168,8 @@ async function failingAbove(work: Promise<void>): Promise<void> {
     throw new CommandError(EXIT.usage, lines.join('\n').replace(/^bouncer: /, ''))
   }
 }
+
+const examples = (...lines: string[]) => `\nExamples\n${lines.map(line => `  ${line}`).join('\n')}`
 
 const EXAMPLES = `
 Examples

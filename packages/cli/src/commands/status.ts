@@ -3,7 +3,7 @@ import type { Status } from '@api-bouncer/limiter/contracts'
 import type { CommandRoom } from '../command.ts'
 import { count, rate } from '../numbers.ts'
 import { type Column, columnsOf as fitOf, printOne, type Styles, table } from '../output.ts'
-import { safe } from '../text.ts'
+import { flow, safe } from '../text.ts'
 
 export const command: CommandRoom = {
   register(program, context) {
@@ -53,9 +53,10 @@ const columnsOf = ({ epoch }: Status): Column<Instance>[] => [
   },
   {
     name: 'degraded',
-    value: ({ degraded }) => degraded,
+    value: ({ degradedTotal }) => degradedTotal,
+    text: ({ degradedTotal }) => (degradedTotal === undefined ? 'unknown' : String(degradedTotal)),
     align: 'right',
-    style: ({ degraded }, { bad }) => (degraded > 0 ? bad : text => text),
+    style: ({ degradedTotal = 0 }, { bad }) => (degradedTotal > 0 ? bad : text => text),
   },
   {
     name: 'epoch',
@@ -79,10 +80,13 @@ export function statusText(status: Status, styles: Styles, fit?: number): string
     policies === undefined ? 'policies unknown' : count(policies, 'policy', 'policies'),
     activeBlocks === undefined ? 'blocks unknown' : count(activeBlocks, 'active block'),
   ]
-  const head = `${state === 'ok' ? styles.good('healthy') : styles.bad('degraded')} · ${parts.join(' · ')}\n`
+  const word = state === 'ok' ? styles.good('healthy') : styles.bad('degraded')
+  const head = `${flow([word, ...parts], fit, ' · ')}\n`
+  const since =
+    instances.length === 0
+      ? 'of this server since it started; what the others decide is not known meanwhile'
+      : 'since the instances started'
   const degraded =
-    degradedDecisions > 0
-      ? `${count(degradedDecisions, 'decision')} made by the fail mode since this instance started\n`
-      : ''
+    degradedDecisions > 0 ? `${count(degradedDecisions, 'decision')} made by the fail mode ${since}\n` : ''
   return `${head}${degraded}${instances.length > 0 ? `\n${table(instances, columnsOf(status), styles, fit)}` : ''}`
 }

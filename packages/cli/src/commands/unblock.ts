@@ -6,7 +6,7 @@ import { CommandError, type Context, EXIT } from '../context.ts'
 import { each } from '../each.ts'
 import { count } from '../numbers.ts'
 import { dryRun, duration } from '../options.ts'
-import { type Column, printRows } from '../output.ts'
+import { type Column, printerOf, printRows } from '../output.ts'
 import { confirm } from '../prompt.ts'
 import { safe, width } from '../text.ts'
 import { iso } from '../time.ts'
@@ -34,11 +34,12 @@ export const command: CommandRoom = {
         const control = await of.control()
         const clients = await clientsOf(of, control, words, options)
         if (clients.length === 0) return printRows(of, [], columnsOf, {})
-        const { done, end } = await each(of, clients, client =>
-          options.dryRun ? rehearsal(control, client, options) : lift(control, client, options, of.actor),
-        )
-        if (of.options.output !== 'human') printRows(of, done, columnsOf)
-        else of.stdout.write(doneText(done, of.now()))
+        const longest = Math.min(LONGEST, Math.max(...clients.map(width)))
+        const print = printerOf(of, (one: Done) => doneText([one], of.now(), longest))
+        const act = (client: string) =>
+          options.dryRun ? rehearsal(control, client, options) : lift(control, client, options, of.actor)
+        const { done, end } = await each(of, clients, act, print)
+        if (!print) printRows(of, done, columnsOf)
         end()
       })
   },
@@ -124,18 +125,24 @@ export function liftedText({ block, violations, counters }: Done, now: number): 
   return parts.length > 0 ? parts.join(' · ') : 'nothing'
 }
 
-export function doneText(done: readonly Done[], now: number): string {
+/** Names of up to so many characters stand in a column. */
+const LONGEST = 40
+
+/** `longest`: how wide the names are that stand one above the other. */
+export function doneText(
+  done: readonly Done[],
+  now: number,
+  longest = Math.max(0, ...done.filter(one => one.wasBlocked).map(({ client }) => width(client))),
+): string {
   const heads = done.map(({ client, wasBlocked, dryRun }) => {
     if (!wasBlocked) return `${safe(client)} ${dryRun ? 'is' : 'was'} not blocked;`
     return `${dryRun ? 'would unblock' : 'unblocked'} ${safe(client)}  `
   })
-  // One beside the other only where several of a kind stand in a column.
-  const widest = Math.max(0, ...heads.filter((_, i) => done[i]?.wasBlocked).map(width))
   return done
     .map((one, i) => {
       const head = heads[i] as string
       const verb = one.wasBlocked ? (one.dryRun ? 'lifting' : 'lifted') : one.dryRun ? 'it would clear' : 'cleared'
-      const space = one.wasBlocked ? ' '.repeat(widest - width(head)) : ''
+      const space = one.wasBlocked ? ' '.repeat(Math.max(0, longest - width(safe(one.client)))) : ''
       const { seenBy } = one
       const seen = seenBy && one.wasBlocked ? `   seen by ${seenBy.seen} of ${count(seenBy.of, 'instance')}` : ''
       const late = seenBy && seenBy.seen < seenBy.of ? ' (the rest within seconds, or they are gone)' : ''

@@ -84,7 +84,7 @@ export function eventLine(event: BouncerEvent, timeText: (at: number) => string)
 
 export interface EventFilter {
   readonly types?: readonly string[] | undefined
-  readonly client?: string | undefined
+  readonly client?: ((client: string) => boolean) | undefined
   readonly policy?: string | undefined
 }
 
@@ -92,7 +92,7 @@ export interface EventFilter {
 export function wanted(event: BouncerEvent, { types, client, policy }: EventFilter): boolean {
   if (event.type === 'gap') return true
   if (types && !types.includes(event.type)) return false
-  if (client !== undefined && !('client' in event && event.client === client)) return false
+  if (client !== undefined && !('client' in event && client(event.client))) return false
   if (policy !== undefined) {
     const named = event.type === 'blocked' ? event.block.policy : 'policy' in event ? event.policy : undefined
     if (named !== policy) return false

@@ -12,7 +12,7 @@ export interface Cleaned {
   policies: string[]
 }
 
-const holdsSomething = ({ block, usage, violations, offences, graceUntil }: ClientDetail) =>
+export const holdsSomething = ({ block, usage, violations, offences, graceUntil }: ClientDetail) =>
   block !== undefined ||
   offences > 0 ||
   graceUntil !== undefined ||

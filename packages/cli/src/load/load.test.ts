@@ -31,11 +31,15 @@ async function serve(listener: RequestListener): Promise<string> {
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
 }
 
-/** A limiter that is wrong: it admits so many of each client for ever. */
+/** A limiter that is wrong: it counts as it should, but admits so many of each client for ever. */
 function admitting(most: number): RequestListener {
   const counts = new Map<string, number>()
-  return (req, res) => {
+  return async (req, res) => {
     const client = String(req.headers['x-forwarded-for'])
+    await fetch(`${shared.dataPlane}/api/data`, { headers: { 'x-forwarded-for': client } }).then(answer =>
+      answer.text(),
+    )
+    res.setHeader('ratelimit', '"default";r=1;t=60')
     const used = (counts.get(client) ?? 0) + 1
     counts.set(client, used)
     if (used <= most) return res.end('ok')
@@ -162,7 +166,7 @@ describe('bouncer load', () => {
       '--duration',
       '1s',
       '--target',
-      await serve((_, res) => void res.end()),
+      await serve(admitting(Number.POSITIVE_INFINITY)),
       '/x',
     )
     expect(open.code).toBe(1)
@@ -189,6 +193,25 @@ describe('bouncer load', () => {
       expect(code).toBe(1)
       expect(stdout).toContain(words)
     }
+  })
+
+  it('gives no verdict on what another control plane governs, or nobody limits, and says that it cleaned nothing', async () => {
+    await put(policy({ algorithm: 'sliding_window', limits: [{ limit: 10, window: '1m' }] }))
+    const other = await realServer()
+    const run = ['--rps', '50', '--duration', '1s'] as const
+    for (const [target, why] of [
+      [`${other.dataPlane}/api/data`, /counted none of these requests: the target is governed by another one/],
+      [await serve((_, res) => void res.end()), /no answer had the limiter's headers/],
+      [`${shared.dataPlane}/health`, /no answer had the limiter's headers/],
+    ] as const) {
+      const { code, stdout, stderr } = await load(shared, ...run, target)
+      expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+      expect(stdout).toMatch(
+        new RegExp(`oracle: no verdict: [^\\n]*${why.source}[^\\n]*Nothing was cleaned up there\\n`),
+      )
+      expect(stdout).not.toContain('cleaned up:')
+    }
+    await other.stop()
   })
 
   it('gives no verdict when the policies change meanwhile', async () => {

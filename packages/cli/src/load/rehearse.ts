@@ -6,6 +6,8 @@ import { columnsOf, printJson, stylesOf } from '../output.ts'
 import { safeJson } from '../text.ts'
 import { type Cleaned, clean } from './cleaning.ts'
 import { addressOf } from './clients.ts'
+import { failModesBetween, freshStatus } from './fail-modes.ts'
+import { hasCounted, notGoverned, usedBy } from './governed.ts'
 import { isLoopback, type LoadOptions } from './options.ts'
 import { type ClockOffset, judge, type Known, lawOf, type OracleReport } from './oracle.ts'
 import { lawText, type Report, reportOf, summary, titleOf } from './report.ts'
@@ -50,9 +52,8 @@ export async function rehearse(context: Context, options: LoadOptions): Promise<
     const view = live ? await draw(context, sender, title, options) : undefined
     const result = await sender.result.finally(view)
 
-    const oracle = await verdictOf(prepared, options, url, result)
-    const used = new Set(result.trace.client.subarray(0, result.trace.count))
-    const cleaned = await cleanUp(context, options, prepared, [...used].map(addressOf))
+    const { elsewhere, ...oracle } = await verdictOf(prepared, options, url, result)
+    const cleaned = elsewhere ? null : await cleanUp(context, options, prepared, usedBy(result.trace).map(addressOf))
     const report = reportOf({ url, options, result, startedAt, interrupted, oracle, cleaned })
     if (options.out !== undefined) save(options.out, report)
     if (context.options.output === 'json') printJson(context, report)
@@ -182,23 +183,31 @@ async function verdictOf(
   prepared: Prepared,
   options: LoadOptions,
   url: URL,
-  { seen, trace }: Result,
-): Promise<OracleReport> {
+  result: Result,
+): Promise<OracleReport & { readonly elsewhere?: true }> {
+  const { seen, trace } = result
+
   const none = (reason: string): OracleReport => ({ verdict: 'none', reason })
   const { control, known, clocks, before } = prepared
   if (!control || !known || !clocks || !before) return none(prepared.none ?? 'unknown')
   try {
-    const [state, after] = [await control.state(), await control.status()]
+    const counted = await hasCounted(control, result)
+    const askedAt = (performance.timeOrigin + performance.now()) * 1000
+    const ends = await offsetOf(control, addressOf(0))
+    const [state, after] = [await control.state(), await freshStatus(control)]
     if (state.epoch !== known.state.epoch) {
       return none(`the policies were changed meanwhile (epoch ${known.state.epoch}, now ${state.epoch})`)
     }
-    const degraded = Math.max(after.degradedDecisions - before.degradedDecisions, seen.degraded)
-    if (degraded > 0) return none(`the store gave no answer ${degraded} times, and the fail mode decided`)
-    const ends = await offsetOf(control, addressOf(0))
+    const failModes = failModesBetween(before, after)
+    if (failModes) return none(failModes)
+    if (seen.degraded > 0) return none(`the fail mode refused ${seen.degraded} requests, as the store gave no answer`)
     const clock = { low: Math.min(clocks.low, ends.low), high: Math.max(clocks.high, ends.high) }
     const [begin, end] = [(trace.sentAt[0] ?? trace.endedAt) + clock.low, trace.endedAt + clock.high]
     const law = lawOf(known, options.method, url.pathname, begin / 1000, end / 1000)
     if (!law) return none('a policy change went back by itself meanwhile')
+    const lastSentAt = trace.sentAt[trace.count - 1] ?? trace.endedAt
+    const why = notGoverned(law, result, counted, (askedAt - lastSentAt) / 1000)
+    if (why) return { ...none(`${why}. Nothing was cleaned up there`), elsewhere: true }
     const { agrees, ...verdict } = judge(law, trace, clock)
     return { verdict: agrees ? 'agrees' : 'disagrees', law: lawText(law.policy), ...verdict }
   } catch (error) {

@@ -1,6 +1,6 @@
 import { formatDuration } from '@api-bouncer/limiter/client'
 import type { Styles } from '../output.ts'
-import { safe, width } from '../text.ts'
+import { flow, safe } from '../text.ts'
 import type { Cleaned } from './cleaning.ts'
 import { addressOf, attackersOf } from './clients.ts'
 import { LATE_MS } from './measurements.ts'
@@ -95,18 +95,6 @@ export function titleOf(url: URL, { method, pace, clients, attackers, seed }: Lo
   const some = bad === 0 ? [] : [`${bad} of them ${bad === 1 ? 'attacks' : 'attack'}`]
   const order = clients > 1 ? [`seed ${seed}`] : []
   return [`${method} ${safe(url.href)}`, `${pace}, ${who}, open loop`, ...some, ...order]
-}
-
-/** Parts on one line where they fit, else on as many as they need, the later ones indented. */
-export function flow(parts: readonly string[], columns = Number.POSITIVE_INFINITY, gap = '   '): string {
-  const lines: string[] = []
-  for (const part of parts) {
-    const last = lines.at(-1)
-    if (last !== undefined && width(last) + gap.length + width(part) <= columns)
-      lines.push(`${lines.pop()}${gap}${part}`)
-    else lines.push(lines.length === 0 ? part : `  ${part}`)
-  }
-  return lines.join('\n')
 }
 
 export const milliseconds = (ms: number): string =>

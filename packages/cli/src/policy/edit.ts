@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { BouncerError, type ControlPlane, type Policy, policySchema } from '@api-bouncer/limiter/contracts'
@@ -33,6 +33,9 @@ export async function edit(context: Context, id: string, options: EditOptions): 
   const settled = context.onInterrupt(() => draft.tellWhere())
   try {
     await new Session(context, control, id, base, draft, options).run()
+  } catch (error) {
+    draft.tellWhere()
+    throw error
   } finally {
     settled()
   }
@@ -51,6 +54,7 @@ class Draft {
   private readonly context: Context
   private readonly folder: string
   private readonly first: string
+  private told = false
 
   constructor(context: Context, id: string, text: string) {
     this.context = context
@@ -89,7 +93,10 @@ class Draft {
     )
   }
 
+  /** Once; what nobody touched is removed. */
   tellWhere(): void {
+    if (this.told || !existsSync(this.file)) return
+    this.told = true
     if (this.touched) this.context.stderr.write(`your text is in ${this.file}\n`)
     else this.remove()
   }

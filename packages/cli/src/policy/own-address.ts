@@ -1,5 +1,6 @@
 import { formatDuration } from '@api-bouncer/limiter/client'
 import type { ControlPlane, Policy } from '@api-bouncer/limiter/contracts'
+import { rangeOf } from '../who.ts'
 
 /** These keep what was used when their limit changes; the others (buckets) clamp it, and refuse nobody who was not refused. */
 const KEEPS_USED = new Set(['sliding_window', 'sliding_window_counter', 'fixed_window'])
@@ -11,6 +12,17 @@ const KEEPS_USED = new Set(['sliding_window', 'sliding_window_counter', 'fixed_w
 export function ownAddresses(env: NodeJS.ProcessEnv): string[] {
   const [ssh = ''] = (env.SSH_CLIENT ?? '').split(' ')
   return [...new Set(['127.0.0.1', ...(/^[\d.]+$|^[\da-fA-F:.]*:[\da-fA-F:.]*$/.test(ssh) ? [ssh] : [])])]
+}
+
+/** The operator's own addresses that lie in these ranges or are counted with these clients, in words. */
+export function ownIn(ranges: readonly string[], env: NodeJS.ProcessEnv, ipv6Prefix = 128): string[] {
+  return ranges.flatMap(text => {
+    // A block of one IPv6 address is one of its network.
+    const range = rangeOf(text.includes(':') && !text.includes('/') ? `${text}/${ipv6Prefix}` : text)
+    return [...ownAddresses(env), '::1']
+      .filter(address => range?.holds(address))
+      .map(address => `${text} holds ${address}, ${whose(address)}`)
+  })
 }
 
 /** What of the operator's own would be refused at once under a changed policy, in words; empty: nothing that we can see. */
@@ -47,4 +59,5 @@ export async function wouldRefuse(
   return found.flat()
 }
 
-const whose = (address: string) => (address === '127.0.0.1' ? 'this machine' : 'where your ssh session comes from')
+const whose = (address: string) =>
+  address === '127.0.0.1' || address === '::1' ? 'this machine' : 'where your ssh session comes from'

@@ -74,14 +74,20 @@ export const statusSchema = z.object({
       refusedPerSecond: z.number(),
       /** Of those: in penalty or denylisted. */
       blockedPerSecond: z.number(),
+      /** In the newest second. */
       degraded: z.int(),
+      /** Since it started; absent: its version does not tell. */
+      degradedTotal: z.int().optional(),
     }),
   ),
   epoch: z.int(),
   /** Absent, as the blocks: unknown while the store does not answer. */
   policies: z.int().optional(),
   activeBlocks: z.int().optional(),
-  /** Decisions since the start of this instance that a fail mode made. */
+  /**
+   * Decisions that a fail mode made since the start of each instance, of all that are alive and tell; of this server alone
+   * while the store does not answer (then there are no `instances`).
+   */
   degradedDecisions: z.int(),
 })
 export type Status = z.infer<typeof statusSchema>
@@ -116,7 +122,7 @@ export const blocksQuery = strict({
   /** `next` of the page before. */
   after: z
     .string()
-    .max(300)
+    .max(1300)
     .regex(/^\d{1,16}-./, 'this is no `next` of a page of blocks')
     .optional(),
 })
@@ -132,8 +138,11 @@ export const blockPageSchema = z.object({
 })
 export type BlockPage = z.infer<typeof blockPageSchema>
 
+/** As an operator types it; spelt out, an id of 128 characters may take up nine times as many. */
+const typedClient = z.string().min(1).max(1200)
+
 export const blockRequest = strict({
-  client: z.string().min(1).max(200),
+  client: typedClient,
   for: durationBetween(1000, 365 * 86_400_000).default('15m'),
   reason: z.string().max(500).default('manual'),
 })
@@ -236,7 +245,7 @@ export const clientDetailSchema = z.object({
 export type ClientDetail = z.infer<typeof clientDetailSchema>
 
 export const explainQuery = strict({
-  client: z.string().min(1).max(200).optional(),
+  client: typedClient.optional(),
   /** Instead of a client: the address of the socket, and the headers that came with it. */
   peer: z.string().max(100).optional(),
   headers: z.record(z.string(), z.string().max(8192)).default({}),
@@ -288,7 +297,10 @@ export type Explanation = z.infer<typeof explanationSchema>
 
 export const keysQuery = strict({
   match: z.string().max(500).default('*'),
-  cursor: z.string().max(100).default('0'),
+  cursor: z
+    .string()
+    .regex(/^\d{1,9}(:\d{1,19}(:[0-9a-f]{16})?)?$/, 'a cursor is what a page ended with; 0 begins')
+    .default('0'),
   limit: z.coerce.number().pipe(z.int().min(1).max(1000)).default(100),
 })
 export type KeysQuery = Query<typeof keysQuery>
@@ -344,7 +356,10 @@ export type Diagnosis = z.infer<typeof diagnosisSchema>
  */
 export interface ControlPlane {
   status(): Promise<Status>
-  /** Who is busiest, or nearest a limit. */
+  /**
+   * Who is busiest now, or nearest a limit: of the busiest of the last second and minute, those near a limit that remembers
+   * them, those refused in the last minute and those blocked.
+   */
   clients(query: ClientsQuery): Promise<ClientSummary[]>
   /** All that is known of one client. */
   client(client: string): Promise<ClientDetail>

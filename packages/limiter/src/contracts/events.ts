@@ -96,9 +96,16 @@ export const statsFrameSchema = z.object({
    * than TOP_CLIENTS different ones come in a second, and never too high.
    */
   top: z.array(z.object({ client: z.string(), count: z.int(), outcomes: outcomeCounts.optional() })),
+  /**
+   * Who else is worth a look: near a limit that remembers them still, then the busiest of the last minute; at most 150.
+   * Absent: the instance's version does not tell.
+   */
+  lately: z.array(z.string()).optional(),
   /** Blocks set, and events not told one by one. */
   blocks: z.int(),
   overflow: z.int(),
+  /** Decisions that a fail mode made since the instance started; absent: its version does not tell. */
+  degraded: z.int().optional(),
   store: z.object({
     kind: z.string(),
     state: z.enum(['ok', 'degraded']),

@@ -36,7 +36,11 @@ const CODES: Readonly<Record<number, ErrorCode>> = {
 export function httpControlPlane({ url, token, timeoutMs = 10_000, fetch: send }: HttpControlOptions): ControlPlane {
   const base = url.replace(/\/+$/, '')
 
-  async function call<T>(method: string, path: string, { query = {}, body, by }: Call = {}): Promise<T> {
+  async function call<T>(
+    method: string,
+    path: string,
+    { query = {}, body, by, reads = method === 'GET' }: Call = {},
+  ): Promise<T> {
     const search = new URLSearchParams()
     for (const [name, value] of Object.entries(query)) if (value !== undefined) search.set(name, String(value))
     const target = `${base}${path}${search.size > 0 ? `?${search}` : ''}`
@@ -54,18 +58,25 @@ export function httpControlPlane({ url, token, timeoutMs = 10_000, fetch: send }
         ...(body !== undefined && { body: JSON.stringify(body) }),
       })
     } catch (error) {
-      throw new BouncerError('ERR_UNAVAILABLE', `cannot reach the control plane at ${base} (${causeOf(error)})`)
+      const cause = causeOf(error)
+      throw reads || NEVER_SENT.has(cause)
+        ? new BouncerError('ERR_UNAVAILABLE', `cannot reach the control plane at ${base} (${cause})`)
+        : noAnswer(base, cause)
     }
     if (response.status === 204) return undefined as T
-    const text = await response.text().catch(() => '')
-    const answer = parse(text)
+    const text = await response.text().catch(() => undefined)
+    if (text === undefined && !reads) throw noAnswer(base, 'it broke off')
+    const answer = parse(text ?? '')
     if (response.ok && answer !== undefined) return answer as T
     const { code, detail } = (answer ?? {}) as { code?: ErrorCode; detail?: string }
-    const known = code ?? CODES[response.status] ?? 'ERR_UNAVAILABLE'
-    throw new BouncerError(
-      known,
-      detail ?? `${method} ${path} answered ${response.status}, which is no answer of a control plane`,
-    )
+    // What a control plane does not have it says with a code; another server, such as the data plane, knows none.
+    if (code === undefined && (detail === undefined || response.status === 404 || response.status === 429)) {
+      throw new BouncerError(
+        'ERR_UNAVAILABLE',
+        `${method} ${path} answered ${response.status}, which is no answer of a control plane: ${base} is something else`,
+      )
+    }
+    throw new BouncerError(code ?? CODES[response.status] ?? 'ERR_UNAVAILABLE', detail ?? `answered ${response.status}`)
   }
 
   const part = encodeURIComponent
@@ -75,7 +86,7 @@ export function httpControlPlane({ url, token, timeoutMs = 10_000, fetch: send }
     client: client => call('GET', `/admin/clients/${part(client)}`),
     clientHistory: client => call('GET', `/admin/clients/${part(client)}/history`),
     stats: query => call('GET', '/admin/stats', { query }),
-    explain: query => call('POST', '/admin/explain', { body: query }),
+    explain: query => call('POST', '/admin/explain', { body: query, reads: true }),
     blocks: query => call('GET', '/admin/blocks', query && { query }),
     block: (body, { by }) => call('POST', '/admin/blocks', { body, by }),
     unblock: (client, options, { by, reason }) =>
@@ -113,7 +124,18 @@ interface Call {
   readonly query?: Readonly<Record<string, string | number | undefined>>
   readonly body?: unknown
   readonly by?: string
+  /** It changes nothing: without an answer nothing can have been done. */
+  readonly reads?: boolean
 }
+
+/** Causes that mean that no connection came about. */
+const NEVER_SENT = new Set(['connection refused', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'EACCES'])
+
+const noAnswer = (base: string, cause: string) =>
+  new BouncerError(
+    'ERR_UNAVAILABLE',
+    `sent to the control plane at ${base}, but no answer came (${cause}): it may have been done`,
+  )
 
 function parse(text: string): unknown {
   try {

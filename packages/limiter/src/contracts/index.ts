@@ -7,5 +7,6 @@ export { type Fetch, type HttpControlOptions, httpControlPlane } from './http-cl
 export * from './live.ts'
 export * from './own.ts'
 export * from './policy.ts'
+export * from './spelling.ts'
 export * from './stats.ts'
 export * from './strict.ts'

@@ -20,6 +20,7 @@ export const instanceStatus = (frame: StatsFrame): Status['instances'][number] =
   refusedPerSecond: (sum(frame, REFUSALS) * 1000) / frame.spanMs,
   blockedPerSecond: (sum(frame, ['blocked']) * 1000) / frame.spanMs,
   degraded: sum(frame, DEGRADED),
+  ...(frame.degraded !== undefined && { degradedTotal: frame.degraded }),
 })
 
 /** The whole fleet at a glance. */
@@ -41,6 +42,10 @@ export async function fleetStatus(instance: { epoch: number; totals(): Totals },
     epoch: instance.epoch,
     ...(state && { policies: state.policies.length }),
     ...(activeBlocks !== undefined && { activeBlocks }),
-    degradedDecisions: instance.totals().degraded,
+    // Of itself this process knows more than its frame, which may be a second old.
+    degradedDecisions: Math.max(
+      instance.totals().degraded,
+      frames.reduce((total, { degraded = 0 }) => total + degraded, 0),
+    ),
   }
 }

@@ -12,6 +12,7 @@ import { normaliseAddress } from '../identity/address.ts'
 import { type Identity, NO_ADDRESS, type Peer } from '../identity/identify.ts'
 import type { Rules } from '../policies/rules.ts'
 import { type CompiledPolicy, describeLimit } from '../policies/table.ts'
+import { LATELY_MS } from '../stats/lately.ts'
 import type { Backend } from '../stores/backend.ts'
 
 /** What an operator can see. Reads, and counts nothing. */
@@ -66,8 +67,6 @@ export async function clientDetail(backend: Backend, rules: Rules, client: strin
 
 /** Of how many clients a listing looks at the counters. */
 const LOOKED_AT = 200
-/** Who was refused so long ago is still of interest. */
-const LATELY_MS = 60_000
 
 /** Requests a second by client, as far as frames tell; busiest first. */
 function ratesOf(frames: readonly StatsFrame[]): Map<string, number> {
@@ -76,6 +75,27 @@ function ratesOf(frames: readonly StatsFrame[]): Map<string, number> {
     for (const { client, count } of top) rates.set(client, (rates.get(client) ?? 0) + (count * 1000) / spanMs)
   }
   return new Map([...rates].sort(([, a], [, b]) => b - a))
+}
+
+/** Who stood out lately, as far as frames tell: of each instance the first, then of each the second. */
+function latelyOf(frames: readonly StatsFrame[]): string[] {
+  const told = frames.map(({ lately = [] }) => lately)
+  const longest = Math.max(0, ...told.map(({ length }) => length))
+  return Array.from({ length: longest }, (_, i) => told.flatMap(lately => lately[i] ?? [])).flat()
+}
+
+/** Whom a listing looks at. Those in trouble or near it are what it is for: the busiest leave room for them. */
+function lookedAt(
+  frames: readonly StatsFrame[],
+  rates: ReadonlyMap<string, number>,
+  refused: readonly string[],
+  blocked: readonly string[] = [],
+): string[] {
+  const busy = [...rates.keys()]
+  const lately = latelyOf(frames)
+  const [half, quarter] = [LOOKED_AT / 2, LOOKED_AT / 4]
+  const first = [...busy.slice(0, quarter), ...lately.slice(0, half), ...refused.slice(0, quarter)]
+  return [...new Set([...first, ...refused, ...lately, ...busy, ...blocked])].slice(0, LOOKED_AT)
 }
 
 /** Whom events of the last minute say to be refused or blocked, the last first. */
@@ -128,7 +148,7 @@ const shareOf = ({ used, limit }: ClientSummary) => (limit === 0 ? 0 : used / li
 const nearest = (a: ClientSummary, b: ClientSummary) =>
   shareOf(b) - shareOf(a) || b.requestsPerSecond - a.requestsPerSecond
 
-/** The busiest clients of the last second, those refused lately and those blocked, with the counter that is fullest. */
+/** The busiest, those near a limit, those refused lately and those blocked, with the counter that is fullest. */
 export async function listClients(
   backend: Backend,
   rules: Rules,
@@ -139,9 +159,9 @@ export async function listClients(
   const rates = ratesOf(frames)
   const [{ blocks }, refused] = await Promise.all([backend.store.blocks(LOOKED_AT), troubled(backend, 500)])
   const blocked = blocks.map(({ client }) => client)
-  const clients = [...new Set([...rates.keys(), ...refused, ...blocked])].slice(0, LOOKED_AT)
+  const clients = lookedAt(frames, rates, refused, blocked)
   const summaries = await summarise(backend, rules, clients, rates)
-  if (sort === 'nearest') summaries.sort(nearest)
+  summaries.sort(sort === 'nearest' ? nearest : (a, b) => b.requestsPerSecond - a.requestsPerSecond)
   return summaries.slice(0, limit)
 }
 
@@ -149,9 +169,7 @@ export async function listClients(
 export async function lookAtClients(backend: Backend, rules: Rules, frames: readonly StatsFrame[], limit: number) {
   const rates = ratesOf(frames)
   const [activeBlocks, refused] = await Promise.all([backend.countBlocks(), troubled(backend, LOOKED_AT)])
-  // Who is refused is what a live page is for: the busiest leave room for them.
-  const busy = [...rates.keys()]
-  const clients = [...new Set([...busy.slice(0, LOOKED_AT / 2), ...refused, ...busy])].slice(0, LOOKED_AT)
+  const clients = lookedAt(frames, rates, refused)
   const summaries = await summarise(backend, rules, clients, rates)
   return {
     busiest: summaries

@@ -24,6 +24,7 @@ import {
   type Explanation,
   eventsQuery,
   explainQuery,
+  isSpelling,
   type KeyInfo,
   type KeyPage,
   type KeysQuery,
@@ -44,6 +45,7 @@ import {
   type StatsQuery,
   type Status,
   settingsSchema,
+  slipOf,
   statsQuery,
   type UnblockOptions,
   type UnblockResult,
@@ -151,6 +153,9 @@ export class Operator implements ControlPlane, FleetView {
         'explain needs a client or a peer, one of them',
         'Give client, or peer with headers',
       )
+    }
+    if (peer !== undefined && !normaliseAddress(peer)) {
+      throw new BouncerError('ERR_INVALID', `"${peer}" is not an address, which every peer has`, 'Give one as 10.0.0.7')
     }
     const { backend, identify } = this.options
     const rules = await this.rules()
@@ -465,7 +470,10 @@ export class Operator implements ControlPlane, FleetView {
   }
 }
 
-/** A client as an operator types it: an address (counted by its network), a network as it is listed, or an id. */
+/**
+ * A client as an operator types it: an address (counted by its network), a network as it is listed, or an id, either as
+ * the application gave it or in the spelling that is printed (`user:ann%20smith`).
+ */
 export function operatorClient(text: string, ipv6Prefix: number): string {
   const typed = text.trim()
   const slash = typed.indexOf('/')
@@ -476,14 +484,11 @@ export function operatorClient(text: string, ipv6Prefix: number): string {
     throw new BouncerError('ERR_INVALID', `"${text}" is a range, not one client`, 'Put ranges on a list: deny or allow')
   }
   // What looks like an address but is none is a slip, not somebody's id.
-  if (typed === '' || (/^[\d.:a-fA-F]+$/.test(typed) && /[.:]/.test(typed) && !normaliseAddress(typed))) {
-    throw new BouncerError(
-      'ERR_INVALID',
-      `"${text}" is not an IP address, a CIDR range or a client id`,
-      'Blocked clients are listed by: bouncer blocks, or GET /admin/blocks',
-    )
+  const mend = typed === '' ? 'it is empty' : normaliseAddress(typed) ? undefined : slipOf(typed)
+  if (mend !== undefined) {
+    throw new BouncerError('ERR_INVALID', `"${text}" is not an IP address, a CIDR range or a client id (${mend})`)
   }
-  return clientId(typed, ipv6Prefix)
+  return isSpelling(typed) ? typed : clientId(typed, ipv6Prefix)
 }
 
 function diagnoseProxy({ requests, untrusted }: ProxySeen): Diagnosis {

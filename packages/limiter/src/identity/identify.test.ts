@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { isSpelling, spellTyped } from '../contracts/spelling.ts'
 import { normaliseAddress } from './address.ts'
 import { clientId, createIdentifier, type IdentityOptions, NO_ADDRESS, type Peer } from './identify.ts'
 
@@ -189,6 +190,18 @@ describe('the spelling of a client', () => {
         expect(decodeURIComponent(spelled)).toBe(id)
       }),
     )
+  })
+
+  it('is told from an id that is not spelt yet, and never taken for another', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary', maxLength: 128 }), id => {
+        fc.pre(normaliseAddress(id) === undefined && id.length <= 128)
+        const spelled = clientId(id, 64)
+        expect(spellTyped(spelled)).toBe(spelled)
+        if (spelled !== id) expect(isSpelling(spelled)).toBe(true)
+      }),
+    )
+    for (const id of ['50%', '%zz', 'a%41', 'a%2', '%C3%A9', 'a b%20c', '%ff']) expect(isSpelling(id)).toBe(false)
   })
 
   it('is a digest when the id is very long', () => {

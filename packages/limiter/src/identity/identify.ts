@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import proxyAddr from 'proxy-addr'
+import { LONGEST_ID, spell } from '../contracts/spelling.ts'
 import { BouncerError } from '../errors.ts'
 import { clientOf, isPrivate, normaliseAddress } from './address.ts'
 
@@ -142,8 +143,6 @@ export function createIdentifier({
 export function clientId(id: string, ipv6Prefix: number): string {
   const address = normaliseAddress(id)
   if (address) return clientOf(address, ipv6Prefix)
-  if (id.length > 128) return `sha256:${createHash('sha256').update(id).digest('hex').slice(0, 32)}`
-  return id.replace(/[^A-Za-z0-9._:@/+=-]/gu, char =>
-    [...Buffer.from(char)].map(byte => `%${byte.toString(16).padStart(2, '0')}`).join(''),
-  )
+  if (id.length > LONGEST_ID) return `sha256:${createHash('sha256').update(id).digest('hex').slice(0, 32)}`
+  return spell(id)
 }

@@ -128,6 +128,8 @@ describe('the recorder', () => {
     const recorder = new Recorder()
     recorder.record(decision({ outcome }), 0)
     expect(recorder.totals().degraded).toBe(expected)
+    // Every frame tells of all since the start.
+    for (let i = 1; i <= 2; i++) expect(recorder.frame(i * 1000, 0).degraded).toBe(expected)
   })
 
   test.each([

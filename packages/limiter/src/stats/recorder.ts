@@ -6,6 +6,7 @@ import {
   type StatsFrame,
   TOP_CLIENTS,
 } from '../contracts/index.ts'
+import { isNear, Lately } from './lately.ts'
 import { Top } from './top.ts'
 
 const COUNTED = [...OUTCOMES, 'shadow-allowed', 'shadow-limited'] as const
@@ -39,6 +40,7 @@ export class Recorder {
   private readonly latency = new Array<number>(LATENCY_BUCKETS.length + 1).fill(0)
   private latencySum = 0
   private readonly top = new Top(TOP_CLIENTS)
+  private readonly lately = new Lately()
   private readonly timeEvery: number
   private untimed = 0
   private untilTimed = 0
@@ -79,6 +81,7 @@ export class Recorder {
     }
     if (shadow) this.of(shadow.policy)[`shadow-${shadow.outcome}`]++
     this.top.add(decision.client, outcome)
+    if (isNear(decision) && (outcome === 'allowed' || outcome === 'limited')) this.lately.add(decision)
     if (seconds === undefined) {
       this.untimed++
       if (this.untilTimed > 0) this.untilTimed--
@@ -100,7 +103,7 @@ export class Recorder {
   frame(
     now: number,
     overflow: number,
-  ): Pick<StatsFrame, 'spanMs' | 'policies' | 'latency' | 'top' | 'blocks' | 'overflow'> {
+  ): Pick<StatsFrame, 'spanMs' | 'policies' | 'latency' | 'top' | 'lately' | 'blocks' | 'overflow' | 'degraded'> {
     this.settle()
     const { told } = this
     const policies: Record<string, OutcomeCounts> = {}
@@ -112,13 +115,16 @@ export class Recorder {
       }
       told.policies.set(policy, { ...counts })
     }
+    const top = this.top.take(BUSIEST, TOLD)
     const frame = {
       spanMs: told.at === 0 ? 1000 : now - told.at,
       policies,
       latency: this.latency.map((count, i) => count - (told.latency[i] as number)),
-      top: this.top.take(BUSIEST, TOLD),
+      top,
+      lately: this.lately.take(now, top.slice(0, BUSIEST)),
       blocks: this.blocks - told.blocks,
       overflow: overflow - told.overflow,
+      degraded: this.degraded,
     }
     this.told = { policies: told.policies, latency: [...this.latency], blocks: this.blocks, overflow, at: now }
     return frame

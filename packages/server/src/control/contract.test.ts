@@ -102,6 +102,50 @@ describe.each(Object.entries(ways))('the control plane %s', (_, open) => {
     expect(await control.unblock('203.0.113.9', {}, jane)).toMatchObject({ wasBlocked: false })
   })
 
+  it.each(['ann smith', '50%', '%', 'ünïcode {x}\n', 'é'.repeat(128)])('takes %j back as it is printed', async id => {
+    const { client } = await control.block({ client: id, for: '10m' }, jane)
+    expect(await control.block({ client, for: '11m' }, jane)).toMatchObject({ client })
+    expect(await control.client(client)).toMatchObject({ client, block: { client } })
+    expect(await control.explain({ client })).toMatchObject({ client, outcome: 'blocked' })
+    expect(await control.clientHistory(client)).toMatchObject({ client })
+    expect(await control.unblock(client, {}, jane)).toMatchObject({ client, wasBlocked: true })
+  })
+
+  it('pages keys exactly, by patterns over all of a name or what follows its prefix, and in words', async () => {
+    const clients = Array.from({ length: 25 }, (_, i) => `198.51.100.${100 + i}`)
+    for (const client of clients) await control.block({ client, for: '10m', reason: 'key test' }, jane)
+    const found = new Set<string>()
+    let cursor = '0'
+    do {
+      const page = await control.keys({ match: '*:block:*', cursor, limit: 10 })
+      expect(page.keys.length).toBeLessThanOrEqual(10)
+      for (const { key, words } of page.keys) {
+        found.add(key)
+        expect(words).toMatch(/^block of .*: (until \d.*, )?key test/)
+      }
+      cursor = page.cursor
+    } while (cursor !== '0')
+    expect([...found].map(key => /\{(.*)\}/.exec(key)?.[1]).sort()).toEqual(clients)
+    for (const match of ['block:*', 'api_bouncer:block:*', '*block:{198.51.100.1*']) {
+      expect((await control.keys({ match, limit: 1000 })).keys).toHaveLength(25)
+    }
+    expect((await control.keys({ match: '*:none-such:*' })).keys).toEqual([])
+    for (const cursor of ['zzz', '-1', '1:zzz', '0:99999999999999999999999']) {
+      await expect(control.keys({ cursor })).rejects.toMatchObject({ code: 'ERR_INVALID' })
+    }
+    for (const client of clients) await control.unblock(client, {}, jane)
+  })
+
+  it('lists who is near a limit, though it pauses', async () => {
+    await way.hit('192.0.2.95', 95)
+    // Then in no frame of the last second any more.
+    const listed = async () =>
+      (await control.clients({ sort: 'nearest', limit: 500 })).find(({ client }) => client === '192.0.2.95')
+    await until('a quiet second', async () => (await listed())?.requestsPerSecond === 0)
+    await new Promise(resolve => setTimeout(resolve, 1100))
+    expect(await listed()).toMatchObject({ state: 'near', used: 95, limit: 100, requestsPerSecond: 0 })
+  })
+
   it('blocks by hand, with a reason, an IPv6 client by its network', async () => {
     const block = await control.block({ client: '2001:db8:1:2:3::4', for: '10m', reason: 'scraper' }, jane)
     expect(block).toMatchObject({ client: '2001:db8:1:2::/64', reason: 'scraper', by: 'jane' })
@@ -111,6 +155,7 @@ describe.each(Object.entries(ways))('the control plane %s', (_, open) => {
   })
 
   it('explains who a request comes from', async () => {
+    await expect(control.explain({ peer: 'nope' })).rejects.toMatchObject({ code: 'ERR_INVALID' })
     const { identity, client } = await control.explain({ peer: '127.0.0.1', headers: { 'X-Forwarded-For': '9.8.7.6' } })
     expect({ client, identity }).toEqual({
       client: '9.8.7.6',

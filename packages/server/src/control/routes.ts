@@ -128,6 +128,7 @@ function statusAlone(bouncer: Bouncer, error: unknown) {
     store: { ...store, state },
     instances: [],
     epoch: bouncer.epoch,
+    degradedDecisions: bouncer.totals().degraded,
   }
 }
 
@@ -171,11 +172,12 @@ export const routes: readonly Route[] = [
     path: '/admin/status',
     summary: 'State of the store, the instances and the totals',
     answer: statusSchema,
-    handler: async ({ control, bouncer, dataPlane, measured }) => ({
-      ...(await control.status().catch(error => statusAlone(bouncer, error))),
-      ...(dataPlane && { dataPlane }),
-      degradedDecisions: (await measured.totals()).degraded,
-    }),
+    handler: async ({ control, bouncer, dataPlane, measured }) => {
+      const status = await control.status().catch(error => statusAlone(bouncer, error))
+      const { degraded } = await measured.totals()
+      const degradedDecisions = Math.max(degraded, status.degradedDecisions)
+      return { ...status, ...(dataPlane && { dataPlane }), degradedDecisions }
+    },
   }),
   route({
     method: 'get',

@@ -48,7 +48,7 @@ export default function Fleet() {
             {status.data && (
               <Text size="sm" c="dimmed">
                 {status.data.policies ?? 'unknown'} policies · {status.data.activeBlocks ?? 'unknown'} active blocks ·{' '}
-                {count(status.data.degradedDecisions)} decisions by a fail mode since this instance started · data plane{' '}
+                {count(status.data.degradedDecisions)} decisions by a fail mode since the instances started · data plane{' '}
                 {status.data.dataPlane ?? 'off here'}
               </Text>
             )}
@@ -80,7 +80,9 @@ export default function Fleet() {
                       <Table.Td ta="right">{span(one.uptimeMs)}</Table.Td>
                       <Table.Td ta="right">{rate(one.requestsPerSecond)}</Table.Td>
                       <Table.Td ta="right">{rate(one.refusedPerSecond)}</Table.Td>
-                      <Table.Td ta="right">{count(one.degraded)}</Table.Td>
+                      <Table.Td ta="right">
+                        {one.degradedTotal === undefined ? 'unknown' : count(one.degradedTotal)}
+                      </Table.Td>
                       <Table.Td ta="right">
                         {one.epoch}
                         {one.epoch < epoch && ` (${epoch - one.epoch} behind)`}

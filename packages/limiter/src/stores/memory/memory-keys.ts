@@ -1,5 +1,5 @@
 import type { KeyInfo } from '../../contracts/index.ts'
-import type { KeyBrowser } from '../../control/keys.ts'
+import { DEFAULT_PREFIX, type KeyBrowser } from '../../control/keys.ts'
 import type { MemoryStore } from './memory-store.ts'
 
 /** A glob with `*` and `?`, as Redis' MATCH; anything else is literal. No backtracking: `**` is one star. */
@@ -37,7 +37,9 @@ export function memoryKeys(store: MemoryStore): KeyBrowser {
   })
   return {
     page(match, cursor, limit) {
-      const matches = glob(match)
+      // As on Redis, where every name begins with a prefix.
+      const asked = glob(match)
+      const matches = (key: string) => asked(key) || asked(`${DEFAULT_PREFIX}:${key}`)
       const start = Number(cursor)
       const keys: KeyInfo[] = []
       let seen = 0

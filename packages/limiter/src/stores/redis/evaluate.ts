@@ -81,6 +81,10 @@ export const isReply = (error: unknown): error is Error => (error as Error).name
 export const unavailable = (what: string) =>
   new BouncerError('ERR_UNAVAILABLE', what, 'The fail mode decides meanwhile; see /health, and bouncer status')
 
+/** What the driver says where no connection is up, in words for who does not know it. */
+const plainly = (message: string) =>
+  message.startsWith("Stream isn't writeable") ? 'Redis does not answer (not connected); this was not sent' : message
+
 /** An answer, or ERR_UNAVAILABLE when it fails or takes longer. */
 export async function withTimeout<T>(answer: Promise<T>, ms: number, onLate?: () => void): Promise<T> {
   let timer: NodeJS.Timeout | undefined
@@ -93,7 +97,7 @@ export async function withTimeout<T>(answer: Promise<T>, ms: number, onLate?: ()
   try {
     return await Promise.race([answer, late])
   } catch (error) {
-    throw unavailable((error as Error).message)
+    throw unavailable(plainly((error as Error).message))
   } finally {
     clearTimeout(timer)
   }

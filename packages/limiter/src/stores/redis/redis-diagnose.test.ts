@@ -34,13 +34,19 @@ describe('what a doctor says of INFO', () => {
       says: expect.stringContaining('10.0.0.1'),
     })
     expect(judgePersistence({ rdb_last_bgsave_status: 'err' }).verdict).toBe('problem')
+    expect(judgePersistence({ aof_enabled: '1' })).not.toHaveProperty('mend')
+    expect(judgePersistence({ aof_enabled: '0', rdb_saves: '2', rdb_last_save_time: '9' }).verdict).toBe('ok')
+    expect(judgePersistence({ aof_enabled: '0' })).toMatchObject({
+      verdict: 'warning',
+      mend: expect.stringMatching(/appendonly yes/),
+    })
   })
 })
 
 describe('a doctor at a real Redis', () => {
   let server: RedisServer
   beforeAll(async () => {
-    server = await RedisServer.start()
+    server = await RedisServer.start('--appendonly', 'yes')
   })
   afterAll(() => server.stop())
 

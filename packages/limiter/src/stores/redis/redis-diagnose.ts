@@ -121,8 +121,9 @@ export function judgePersistence(info: Info): Judgement {
     return { verdict: 'ok', says: `snapshots, the last at ${new Date(saved).toISOString()}; no append-only file` }
   }
   return {
-    verdict: 'ok',
+    verdict: 'warning',
     says: 'no append-only file, and no snapshot since it started: a restart forgets blocks and counters; instances put policies back',
+    mend: 'CONFIG SET appendonly yes, and appendonly yes in its configuration; then at most the last second is lost',
   }
 }
 

@@ -1,5 +1,6 @@
+import { createHash } from 'node:crypto'
 import { Cluster, type Redis } from 'ioredis'
-import type { KeyInfo } from '../../contracts/index.ts'
+import { blockSchema, type KeyInfo, refusalSchema } from '../../contracts/index.ts'
 import type { KeyBrowser } from '../../control/keys.ts'
 import { type Connection, OPERATOR_MS } from './connection.ts'
 import { withTimeout } from './evaluate.ts'
@@ -25,6 +26,54 @@ function kindOf(key: string, prefix: string): string {
   return policy === undefined ? `${what} of ${client}` : `${what} of ${client} under ${policy} (${window})`
 }
 
+/** A pattern for our names: over all of a name, or over what follows the prefix. */
+const patternOf = (match: string, prefix: string) =>
+  (match.startsWith('*') && match !== '*') || match.startsWith(`${prefix}:`) ? match : `${prefix}:${match}`
+
+/** `NODE:CURSOR`, the node of a Cluster and its SCAN's cursor, and `:DIGEST` of the last one that a page took of a SCAN. */
+function readCursor(cursor: string) {
+  const [node = '0', at = '0', after = ''] = cursor.split(':')
+  return { node: Number(node), at, after }
+}
+
+const digestOf = (name: string) => createHash('sha1').update(name).digest('hex').slice(0, 16)
+
+/** A value that is JSON or counts, in words. */
+function valueWords(kind: string, text: string): string | undefined {
+  if (kind !== 'block') return undefined
+  try {
+    const { until, reason, by, offence } = blockSchema.parse(JSON.parse(text))
+    return `until ${time(until * 1000)}, ${reason}, by ${by}${offence > 1 ? `, offence ${offence}` : ''}`
+  } catch {
+    return undefined
+  }
+}
+
+function hashWords(kind: string, length: number, fields: Readonly<Record<string, string>>): string | undefined {
+  if (kind === 'client') {
+    const { offences, offences_until: until, grace_until: grace } = fields
+    const says = [
+      ...(offences && until ? [`${offences} offences, remembered until ${time(Number(until))}`] : []),
+      ...(grace ? [`not blocked for violations until ${time(Number(grace))}`] : []),
+    ]
+    return says.length > 0 ? says.join('; ') : undefined
+  }
+  const minutes = Object.keys(fields).map(Number)
+  if (kind !== 'history' || minutes.some(Number.isNaN) || minutes.length === 0) return undefined
+  const newest = Math.max(...minutes)
+  return `${length} minutes, the newest ${time(newest * 60e6)}: ${fields[newest]}`
+}
+
+function listWords(kind: string, length: number, first: string | undefined): string | undefined {
+  if (kind !== 'refusals' || first === undefined) return undefined
+  try {
+    const { at, policy, route, limit } = refusalSchema.parse(JSON.parse(first))
+    return `the last ${length}, the newest ${time(at * 1000)}: ${route} under ${policy}, over ${limit}`
+  } catch {
+    return undefined
+  }
+}
+
 /** Pages the keys of our prefix and says in words what each holds. Never KEYS, never an unbounded SCAN. */
 export function redisKeys({ commands }: Connection, keys: Keys): KeyBrowser {
   const servers = (): Redis[] => (commands instanceof Cluster ? commands.nodes('master') : [commands])
@@ -36,7 +85,8 @@ export function redisKeys({ commands }: Connection, keys: Keys): KeyBrowser {
       commands.memory('USAGE', key),
     ])
     if (type === 'none') return undefined
-    const { value, says } = await read(key, type)
+    const what = /^:([a-z_]+):\{/.exec(key.slice(keys.prefix.length))?.[1] ?? ''
+    const { value, says } = await read(key, type, what)
     return {
       key,
       type,
@@ -47,11 +97,11 @@ export function redisKeys({ commands }: Connection, keys: Keys): KeyBrowser {
     }
   }
 
-  async function read(key: string, type: string): Promise<{ value: unknown; says: string }> {
+  async function read(key: string, type: string, kind: string): Promise<{ value: unknown; says: string }> {
     switch (type) {
       case 'string': {
         const text = (await commands.get(key)) ?? ''
-        return { value: text, says: text.slice(0, 200) }
+        return { value: text, says: valueWords(kind, text) ?? text.slice(0, 200) }
       }
       case 'list': {
         const [length, first, last] = await Promise.all([
@@ -59,7 +109,10 @@ export function redisKeys({ commands }: Connection, keys: Keys): KeyBrowser {
           commands.lindex(key, 0),
           commands.lindex(key, -1),
         ])
-        if (first?.startsWith('{')) return { value: await commands.lrange(key, 0, 9), says: `${length} entries` }
+        if (first?.startsWith('{')) {
+          const says = listWords(kind, length, first) ?? `${length} entries`
+          return { value: await commands.lrange(key, 0, 9), says }
+        }
         const value = (await commands.lrange(key, -20, -1)).map(Number)
         return { value, says: `${length} entries, ${time(Number(first))} to ${time(Number(last))}` }
       }
@@ -70,7 +123,7 @@ export function redisKeys({ commands }: Connection, keys: Keys): KeyBrowser {
         const shown = Object.entries(value)
           .slice(0, 4)
           .map(([field, one]) => `${field}=${one.slice(0, 40)}`)
-        return { value, says: `${length} fields: ${shown.join(', ')}` }
+        return { value, says: hashWords(kind, length, value) ?? `${length} fields: ${shown.join(', ')}` }
       }
       case 'zset': {
         const [length, value] = await Promise.all([commands.zcard(key), commands.zrange(key, '0', '19', 'WITHSCORES')])
@@ -88,26 +141,37 @@ export function redisKeys({ commands }: Connection, keys: Keys): KeyBrowser {
   return {
     async page(match, cursor, limit) {
       const nodes = servers()
-      // The cursor of a Cluster names the node too: `2:1234`.
-      let [node = 0, at = '0'] = cursor === '0' ? [] : [Number(cursor.split(':')[0]), cursor.split(':')[1] as string]
+      let { node, at, after } = readCursor(cursor)
+      const asked = patternOf(match, keys.prefix)
       const names: string[] = []
       const until = performance.now() + BUDGET_MS
       let first = true
       while (names.length < limit && node < nodes.length && (first || performance.now() < until)) {
         first = false
-        const asked = match.startsWith(`${keys.prefix}:`) ? match : `${keys.prefix}:${match}`
         const [next, found] = await withTimeout(
           (nodes[node] as Redis).scan(at, 'MATCH', asked, 'COUNT', SCAN_COUNT),
           OPERATOR_MS,
         )
-        names.push(...found)
+        // In an order of their own, so that a page may end in the midst of what one SCAN finds, and the next go on there.
+        const ours = found
+          .filter(name => name.startsWith(`${keys.prefix}:`))
+          .map(name => ({ name, digest: digestOf(name) }))
+          .filter(({ digest }) => digest > after)
+          .sort((a, b) => (a.digest < b.digest ? -1 : 1))
+        const fitting = ours.slice(0, limit - names.length)
+        names.push(...fitting.map(({ name }) => name))
+        if (fitting.length < ours.length) {
+          after = fitting.at(-1)?.digest ?? after
+          break
+        }
+        after = ''
         at = next
         if (next === '0') node++
       }
       const described = await withTimeout(Promise.all(names.map(describe)), OPERATOR_MS)
       return {
         keys: described.filter(info => info !== undefined),
-        cursor: node >= nodes.length ? '0' : `${node}:${at}`,
+        cursor: node >= nodes.length ? '0' : [node, at, ...(after === '' ? [] : [after])].join(':'),
       }
     },
     get: key =>

@@ -1,6 +1,7 @@
 import type { ConnectionOptions } from 'node:tls'
 import * as z from 'zod'
 import { durationBetween, parseDuration, strict } from '../../contracts/index.ts'
+import { DEFAULT_PREFIX } from '../../control/keys.ts'
 import { BouncerError } from '../../errors.ts'
 
 const functionOrObject = z.custom<ConnectionOptions>(
@@ -35,7 +36,7 @@ export const redisSchema = strict({
   prefix: z
     .string()
     .regex(/^[A-Za-z0-9_.:-]{1,64}$/, 'a key prefix is 1 to 64 letters, digits, "_", ".", ":" or "-"; no braces')
-    .default('api_bouncer'),
+    .default(DEFAULT_PREFIX),
   /** A decision waits at most so long; then the fail mode decides. Default 50ms. */
   deadline: durationBetween(5, 10_000).default('50ms'),
   /** For fail mode `local`: limits are divided by the live instances last seen, or by this if it is larger. Default 1. */

@@ -1,0 +1,43 @@
+import type { Status } from '@api-bouncer/limiter/contracts'
+import { expect, it } from 'vitest'
+import { width } from '../text.ts'
+import { statusText } from './status.ts'
+
+const same = (text: string) => text
+const PLAIN = { bold: same, dim: same, good: same, warn: same, bad: same }
+const instance = (name: string, degradedTotal?: number): Status['instances'][number] => ({
+  instance: name,
+  version: '1.0.0',
+  uptimeMs: 60_000,
+  epoch: 1,
+  requestsPerSecond: 0,
+  refusedPerSecond: 0,
+  blockedPerSecond: 0,
+  degraded: 0,
+  ...(degradedTotal !== undefined && { degradedTotal }),
+})
+const status: Status = {
+  state: 'ok',
+  version: '1.0.0',
+  store: { kind: 'redis', state: 'ok', detail: 'Redis 7.0.15 at redis.example.org:6379', latencyMs: 0.3 },
+  instances: [instance('api-1', 131), instance('api-2', 56), instance('api-3')],
+  epoch: 1,
+  policies: 2,
+  activeBlocks: 4,
+  degradedDecisions: 187,
+}
+
+it('says how often fail modes decided, of the fleet and of each', () => {
+  const text = statusText(status, PLAIN)
+  expect(text).toContain('187 decisions made by the fail mode since the instances started\n')
+  expect(text.match(/api-\d.*/g)?.map(line => line.split(/ {2,}/)[5])).toEqual(['131', '56', 'unknown'])
+})
+
+it('breaks no word on a narrow terminal', () => {
+  const lines = statusText({ ...status, degradedDecisions: 0 }, PLAIN, 60).split('\n')
+  expect(lines.slice(0, 2)).toEqual([
+    'healthy · Redis 7.0.15 at redis.example.org:6379 (0.3 ms)',
+    '  3 instances · 2 policies · 4 active blocks',
+  ])
+  for (const line of lines) expect(width(line)).toBeLessThanOrEqual(60)
+})
