@@ -62,6 +62,10 @@ export function compileTrust(trust: IdentityOptions['trustProxy']): (address: st
   }
 }
 
+/** A part of a long header would keep all of it in memory for as long as the client is remembered. */
+const ownString = (part: string, whole: string | undefined) =>
+  whole !== undefined && whole.length > 64 ? Buffer.from(part).toString() : part
+
 function headerOf(peer: Peer, name: string): string | undefined {
   const value = peer.headers[name]
   const text = Array.isArray(value) ? value.join(',') : value
@@ -128,7 +132,7 @@ export function createIdentifier({
     if (!trusts(address, 0)) return isPrivate(address) ? { ...direct, probablyProxy: true } : direct
 
     const hops = walk(address, forwarded ?? '')
-    const last = hops.at(-1) as string
+    const last = ownString(hops.at(-1) as string, forwarded)
     const probablyProxy = header ? hops.length === 1 : trusts(last, hops.length - 1)
     const who = { client: clientOf(last, ipv6Prefix), address: last, hops, probablyProxy }
     return hops.length === 1 ? who : { ...who, header: header ?? 'x-forwarded-for' }

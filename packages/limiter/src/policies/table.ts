@@ -183,6 +183,14 @@ function refuseTies(rows: readonly Row[]): void {
   })
 }
 
-/** `30 per 1m`, for people. */
-export const describeLimit = ({ limit, windowMs, capacity }: Limit) =>
-  `${limit} per ${formatDuration(windowMs)}${capacity === limit ? '' : ` (burst ${capacity})`}`
+const described = new WeakMap<Limit, string>()
+
+/** `30 per 1m`, for people; the same string each time, for each refusal keeps it. */
+export function describeLimit(limit: Limit): string {
+  const known = described.get(limit)
+  if (known !== undefined) return known
+  const { windowMs, capacity } = limit
+  const text = `${limit.limit} per ${formatDuration(windowMs)}${capacity === limit.limit ? '' : ` (burst ${capacity})`}`
+  described.set(limit, text)
+  return text
+}

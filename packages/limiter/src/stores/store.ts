@@ -74,6 +74,8 @@ export interface StoreHealth {
   readonly latencyMs?: number
   /** Clients remembered, where counting them is free. */
   readonly clients?: number
+  /** Clients near a limit or blocked that the embedded store had to forget for others, since the start. */
+  readonly forgotten?: number
 }
 
 export type Answer<T> = T | Promise<T>
