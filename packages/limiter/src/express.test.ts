@@ -687,6 +687,39 @@ describe.each([
   })
 })
 
+describe('a refused request whose body is not finished', () => {
+  test('has its answer at once and its connection closed after five seconds', async () => {
+    const { port, ask } = await serve({ options: { policies: [policy(1)] } })
+    await ask()
+    const socket = connect(port, '127.0.0.1')
+    socket.write('POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 1000000\r\n\r\nslow')
+    const [answer] = await once(socket, 'data')
+    expect(String(answer)).toContain('429 Too Many Requests')
+    const startedAt = performance.now()
+    const drip = setInterval(() => socket.write('x'), 500)
+    await once(socket.on('error', () => {}), 'close')
+    clearInterval(drip)
+    expect(performance.now() - startedAt).toBeGreaterThan(4000)
+    expect(performance.now() - startedAt).toBeLessThan(9000)
+  }, 20_000)
+
+  test('goes on using its connection when the body comes', async () => {
+    const { port, ask } = await serve({ options: { policies: [policy(1)] } })
+    await ask()
+    const socket = connect(port, '127.0.0.1')
+    let heard = ''
+    socket.on('data', chunk => (heard += chunk))
+    for (let i = 1; i <= 3; i++) {
+      socket.write('POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\n\r\nab')
+      await vi.waitFor(() => expect(heard.split('429 Too Many Requests')).toHaveLength(i + 1))
+      socket.write('cd')
+    }
+    await new Promise(resolve => setTimeout(resolve, 5500))
+    expect(socket.destroyed).toBe(false)
+    socket.destroy()
+  }, 20_000)
+})
+
 describe('what the headers say', () => {
   test('several limits: each under a name of its own, and X-RateLimit-* of the one that binds', async () => {
     const limits = [

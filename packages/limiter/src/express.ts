@@ -71,6 +71,8 @@ const optionsSchema = strict({
   headers: z.enum(HEADER_STYLES).optional(),
 })
 
+const LINGER_MS = 5000
+
 const EXPOSE = HEADER_NAMES.join(', ')
 
 /** The limiter as middleware for Express 5 and 4 (and anything else that passes Node's own request and response). */
@@ -144,4 +146,14 @@ function refuse(req: Request, res: ServerResponse, decision: Decision): void {
   res.setHeader('Cache-Control', 'no-store')
   // Node leaves the body out for HEAD.
   res.end(body)
+  if (!req.complete) linger(req)
+}
+
+/**
+ * Who is refused may go on sending a body that nobody reads, so that it hears the answer and can use the connection again; but
+ * not for as long as it likes: connections are what a server has fewest of.
+ */
+function linger(req: Request): void {
+  const late = setTimeout(() => req.destroy(), LINGER_MS).unref()
+  req.once('close', () => clearTimeout(late))
 }
