@@ -697,7 +697,10 @@ describe('a refused request whose body is not finished', () => {
     expect(String(answer)).toContain('429 Too Many Requests')
     const startedAt = performance.now()
     const drip = setInterval(() => socket.write('x'), 500)
-    await once(socket.on('error', () => {}), 'close')
+    await once(
+      socket.on('error', () => {}),
+      'close',
+    )
     clearInterval(drip)
     expect(performance.now() - startedAt).toBeGreaterThan(4000)
     expect(performance.now() - startedAt).toBeLessThan(9000)
