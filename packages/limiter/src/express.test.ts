@@ -724,6 +724,27 @@ describe('a refused request whose body is not finished', () => {
 })
 
 describe('what the headers say', () => {
+  test('blocked: Retry-After and t wait for a limit that is longer in coming back than the block', async () => {
+    const limits = [
+      { limit: 2, window: '1h' },
+      { limit: 50, window: '1m' },
+    ]
+    const { ask, times, advance } = await serve({
+      options: { policies: [{ id: 'api', limits }], penalty: { threshold: 1, block: '15m' } },
+    })
+    await times(2)
+    await ask()
+    advance(1000)
+    const blocked = await ask()
+    expect(JSON.parse(blocked.body).type).toContain('abnormal-usage')
+    const [hour, minute] = fields(blocked.headers.ratelimit)
+    expect(hour).toEqual({ name: 'api/3600s', r: 0, t: 3600 })
+    expect(minute).toEqual({ name: 'api/60s', r: 0, t: 899 })
+    expect(blocked.headers['retry-after']).toBe('3600')
+    advance(3_600_000)
+    expect((await ask()).status).toBe(200)
+  })
+
   test('several limits: each under a name of its own, and X-RateLimit-* of the one that binds', async () => {
     const limits = [
       { limit: 2, window: '1s' },

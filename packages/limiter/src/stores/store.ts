@@ -36,7 +36,7 @@ export interface Verdict {
   readonly outcome: 'allowed' | 'limited' | 'blocked'
   /** Epoch ms by the store's clock. */
   readonly at: number
-  /** One a limit of the policy; empty when a block refused. */
+  /** One a limit of the policy; empty when a block refused and nobody looked at them (Redis: a flood of a block stays cheap). */
   readonly limits: readonly LimitVerdict[]
   /** The block that refused, or that this violation has set (then the outcome is `limited`). */
   readonly block?: Block

@@ -151,7 +151,7 @@ export class MemoryStore implements Store {
     const client = this.clients.get(id) ?? this.admit(id, now)
     if (client.block !== undefined && !policy.shadow) {
       const block = this.blockOf(client, at)
-      if (block) return { outcome: 'blocked', at, limits: [], block }
+      if (block) return { outcome: 'blocked', at, limits: measure(policy, client, now, cost), block }
     }
     const limits = decide(policy, client, now, cost)
     const second = this.second(now)
