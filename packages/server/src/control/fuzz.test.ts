@@ -274,7 +274,11 @@ test(`whatever is sent to any admin route, the answer is an answer (${CASES} cas
 
   // And it still limits to the unit, whatever policies have come to be.
   const { policies } = (await server.admin('GET', '/admin/state')).body as { policies: { policy: { id: string } }[] }
-  for (const { policy } of policies) await server.admin('DELETE', `/admin/policies/${encodeURIComponent(policy.id)}`)
+  // The last one that is enforced would not go.
+  const elsewhere = { id: 'exact', match: '/nowhere-else', limits: [{ limit: 5, window: '1h' }], penalty: false }
+  await server.admin('PUT', '/admin/policies/exact', { policy: elsewhere })
+  for (const { policy } of policies.filter(({ policy }) => policy.id !== 'exact'))
+    await server.admin('DELETE', `/admin/policies/${encodeURIComponent(policy.id)}`)
   for (const list of ['allow', 'deny']) {
     const { lists } = (await server.admin('GET', '/admin/state')).body as { lists: { list: string; cidr: string }[] }
     for (const entry of lists.filter(one => one.list === list)) {
