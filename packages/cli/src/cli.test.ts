@@ -385,13 +385,14 @@ blocked 198.51.100.8 until TIME (in SPAN): =cmd\\x1b[31m, "all"
     expect(JSON.parse(lifted.out).map(({ wasBlocked }: { wasBlocked: boolean }) => wasBlocked)).toEqual([true, true])
   })
 
-  it('say when they have no effect', async () => {
+  it('are refused where they would have no effect', async () => {
     await ok('allow', 'add', '203.0.113.128/25')
-    expect(await ok('block', '203.0.113.200')).toMatch(
-      /no effect while it is on the allowlist \(203\.0\.113\.128\/25\)\n$/,
-    )
+    const refused = await bouncer(['block', '203.0.113.200'], server.env)
+    expect(refused.code).not.toBe(0)
+    expect(refused.err).toMatch(/203\.0\.113\.128\/25 is on the allowlist.*bouncer allow rm 203\.0\.113\.128\/25/s)
     expect(await server.as('203.0.113.200', '/api/data')).toBe(200)
     await ok('allow', 'rm', '203.0.113.128/25')
+    await ok('block', '203.0.113.200')
     expect(await server.as('203.0.113.200', '/api/data')).toBe(429)
     await ok('unblock', '203.0.113.200')
   })

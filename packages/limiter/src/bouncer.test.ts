@@ -97,7 +97,7 @@ describe('a policy that changes decides the very next request', () => {
   })
 
   test('delete: what no policy covers passes uncounted', async () => {
-    const { bouncer, times, send } = open()
+    const { bouncer, times, send } = open({ policies: [policy(3), policy(9, { id: 'other', match: '/elsewhere' })] })
     expect((await times(4)).outcome).toBe('limited')
     await bouncer.control.deletePolicy('api', 1, ann)
     const decision = await send()
@@ -121,7 +121,7 @@ describe('a policy that changes decides the very next request', () => {
   })
 
   test('a deleted policy comes back by rollback, with a version above all before', async () => {
-    const { bouncer, send } = open()
+    const { bouncer, send } = open({ policies: [policy(3), policy(9, { id: 'other', match: '/elsewhere' })] })
     await bouncer.control.deletePolicy('api', undefined, ann)
     const { version } = await bouncer.control.rollbackPolicy('api', 1, ann)
     expect(version).toBe(3)
@@ -421,6 +421,31 @@ describe('options that cannot work stop the start', () => {
   test.each<[string, BouncerOptions, string, RegExp]>([
     ['trusting everyone', { trustProxy: true }, 'ERR_UNSAFE', /trustProxy: true.*Name your proxies/],
     ['a negative number of hops', { trustProxy: -1 }, 'ERR_UNSAFE', /trustProxy: -1/],
+    ['more hops than any chain has', { trustProxy: 33 }, 'ERR_UNSAFE', /33 hops.*at most 32/],
+    ['ranges that are all of IPv4', { trustProxy: '0.0.0.0/1,128.0.0.0/1' }, 'ERR_UNSAFE', /all of IPv4/],
+    ['the same by a netmask', { trustProxy: ['128.0.0.0/128.0.0.0', '0.0.0.0/2', '64.0.0.0/2'] }, 'ERR_UNSAFE', /IPv4/],
+    ['all of IPv6', { trustProxy: 'loopback, ::/1, 8000::/1' }, 'ERR_UNSAFE', /all of IPv/],
+    ['global IPv6', { trustProxy: '2000::/4, 3000::/4' }, 'ERR_UNSAFE', /all of IPv6/],
+    ['all of mapped IPv4', { trustProxy: '::ffff:0:0/96' }, 'ERR_UNSAFE', /all of IPv4/],
+    ['a logger without warn', { logger: { info() {}, error() {} } as never }, 'ERR_INVALID', /logger: expected.*warn/],
+    ['a clock of milliseconds', { clock: Date.now }, 'ERR_INVALID', /clock: .*milliseconds.*Date.now\(\) \* 1000/],
+    ['a clock of seconds', { clock: () => Date.now() / 1000 }, 'ERR_INVALID', /clock: .*in seconds/],
+    ['a clock of nanoseconds', { clock: () => Date.now() * 1e6 }, 'ERR_INVALID', /clock: .*nanoseconds/],
+    ['a clock of nothing', { clock: () => Number.NaN }, 'ERR_INVALID', /clock: returned NaN/],
+    [
+      'a range on both lists',
+      { allow: ['10.0.0.1/8'], deny: ['10.0.0.0/8'] },
+      'ERR_CONTRADICTION',
+      /"10.0.0.1\/8".*allow wins/,
+    ],
+    ['no policies', { policies: [] }, 'ERR_INVALID', /policies: no policy/],
+    ['a Redis that is not named', { redis: { url: undefined } as never }, 'ERR_INVALID', /redis: names no Redis/],
+    [
+      'blocks that get shorter',
+      { penalty: { block: ['24h', '1h', '15m'] } },
+      'ERR_INVALID',
+      /penalty.block: gets shorter/,
+    ],
     ['half a hop', { trustProxy: 1.5 }, 'ERR_UNSAFE', /trustProxy: 1.5/],
     ['a proxy that is no address', { trustProxy: 'loopbak' }, 'ERR_INVALID', /trustProxy.*loopbak/],
     ['a header nobody may write', { trustProxy: false, clientIpHeader: 'X-Real-IP' }, 'ERR_CONTRADICTION', /x-real-ip/],
@@ -465,7 +490,7 @@ describe('options that cannot work stop the start', () => {
 
 describe('events', () => {
   test('tell what happened, each naming the one before', async () => {
-    const { bouncer, times, events } = open()
+    const { bouncer, times, events } = open({ policies: [policy(3), policy(9, { id: 'other', match: '/elsewhere' })] })
     await times(8, { method: 'POST', path: '/auth/login' })
     await new Promise(resolve => setImmediate(resolve))
     await bouncer.control.unblock('203.0.113.1', { reason: 'a mistake' }, ann)
@@ -624,5 +649,61 @@ describe('a decision', () => {
       ],
     })
     expect((await bouncer.usage('203.0.113.99')).policies[0]?.limits[0]?.remaining).toBe(3)
+  })
+})
+
+test('a logger that throws ends nothing', async () => {
+  const warned = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
+  const boom = () => {
+    throw new Error('boom')
+  }
+  const bouncer = createBouncer({ trustProxy: false, logger: { info: boom, warn: boom, error: boom } })
+  const peer = { headers: { 'x-forwarded-for': '198.51.100.1' }, socket: { remoteAddress: '10.0.0.1' } }
+  const decision = await bouncer.check({ peer: peer as unknown as IncomingMessage, method: 'GET', path: '/' })
+  expect(decision.outcome).toBe('allowed')
+  expect(String(warned.mock.calls[0]?.[0])).toMatch(/the logger failed: boom.*10\.0\.0\.1/)
+  warned.mockRestore()
+  await bouncer.close()
+})
+
+test.each([0, 1, 1e9, 1_700_000_000_000_000])('a clock may start at %d µs', async us => {
+  await createBouncer({ clock: () => us }).close()
+})
+
+describe('what would do nothing, or leave nothing limited, is refused', () => {
+  const by = { by: 'ann' }
+  const refused = (message: RegExp) =>
+    expect.objectContaining({ code: 'ERR_CONFLICT', message: expect.stringMatching(message) })
+
+  test('blocking or denying whom the allowlist covers', async () => {
+    const bouncer = createBouncer({ allow: ['10.0.0.0/8', '2001:db8::/32'], deny: ['192.0.2.0/24'] })
+    const { control } = bouncer
+    await expect(control.block({ client: '10.1.2.3', for: '1h', reason: 'r' }, by)).rejects.toEqual(
+      refused(/10\.0\.0\.0\/8 is on the allowlist.*bouncer allow rm 10\.0\.0\.0\/8/),
+    )
+    await expect(control.block({ client: '2001:db8::1', for: '1h', reason: 'r' }, by)).rejects.toEqual(
+      refused(/2001:db8::/),
+    )
+    for (const range of ['10.0.0.0/8', '10.1.0.0/16', '10.1.2.3', '2001:db8:1::/48']) {
+      await expect(control.putListEntry('deny', range, {}, by)).rejects.toEqual(refused(/on the allowlist/))
+    }
+    await expect(control.putListEntry('allow', '192.0.2.0/24', {}, by)).rejects.toEqual(refused(/on the denylist/))
+    await control.putListEntry('deny', '0.0.0.0/1', {}, by)
+    await control.putListEntry('deny', '2001:db9::/32', {}, by)
+    await control.block({ client: 'user:42', for: '1h', reason: 'r' }, by)
+    await control.block({ client: '192.0.2.1', for: '1h', reason: 'r' }, by)
+    await bouncer.close()
+  })
+
+  test('deleting the last policy that is enforced; switching it off is not', async () => {
+    const bouncer = createBouncer()
+    const { control } = bouncer
+    await control.deletePolicy('auth', undefined, by)
+    await expect(control.deletePolicy('default', undefined, by)).rejects.toEqual(
+      refused(/nothing would be limited.*mode: off/),
+    )
+    await control.putPolicy({ id: 'default', limits: [{ limit: 1, window: '1m' }], mode: 'off' }, undefined, by)
+    await control.deletePolicy('default', undefined, by)
+    await bouncer.close()
   })
 })

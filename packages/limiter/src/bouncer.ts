@@ -291,7 +291,7 @@ export class Bouncer implements Decider {
     if (this.untrustedProxy !== undefined || client === NO_ADDRESS) return
     this.untrustedProxy = client
     this.options.logger.warn(
-      `requests from ${client} carry forwarding headers that are not trusted: it is probably your own load balancer, and all of its users share one limit. It is limited, but never blocked. Name it in trustProxy (TRUST_PROXY=${client})`,
+      `requests from ${client} carry forwarding headers that are not trusted. It is limited, but never blocked. If it is your load balancer, all of its users share one limit: name it in trustProxy (TRUST_PROXY=${client}). If not, somebody tries to be counted as others: deny it`,
     )
   }
 

@@ -70,15 +70,17 @@ export function fromVerdict(asked: Asked, verdict: Verdict, shadow?: Decision['s
       : { outcome: 'exempt', reason: 'no-policy', ...common, ...left }
   }
   if (verdict.outcome === 'blocked') {
-    const limit = policy.limits[0]?.capacity ?? 0
+    // A limit may be longer in coming back than the block: who came at the block's end would be refused, with a violation.
+    const forMs = Math.max(blockedForMs, bound?.retryAfterMs ?? 0)
+    const limit = bound?.limit ?? policy.limits[0]?.capacity ?? 0
     return {
       outcome: 'blocked',
       reason: 'block',
       ...common,
       limit,
       remaining: 0,
-      resetAfterMs: blockedForMs,
-      retryAfterMs: blockedForMs,
+      resetAfterMs: forMs,
+      retryAfterMs: forMs,
     }
   }
   const wait = bound?.retryAfterMs

@@ -395,19 +395,21 @@ describe.each(HOSTS)('on %s', (_, host) => {
       expect((await bouncer.usage('user:42')).policies[0]?.limits[0]?.remaining).toBe(2)
     })
 
-    test('refundWhen is asked for it all the same, once', async () => {
-      const refundWhen = vi.fn((res: ServerResponse) => !res.writableFinished)
+    test('nothing is given back: who hangs up cannot steer refundWhen', async () => {
+      const refundWhen = vi.fn((res: ServerResponse) => res.statusCode < 400)
       const { bouncer, handled } = await abortWhileAsking({ refundWhen })
-      expect(refundWhen).toHaveBeenCalledTimes(1)
+      expect(refundWhen).not.toHaveBeenCalled()
       expect(handled).not.toHaveBeenCalled()
-      expect((await bouncer.usage('user:42')).policies[0]?.limits[0]?.remaining).toBe(3)
+      expect((await bouncer.usage('user:42')).policies[0]?.limits[0]?.remaining).toBe(2)
     })
 
-    test('refundWhen is asked once when the client leaves during the answer', async () => {
-      const refundWhen = vi.fn((res: ServerResponse) => !res.writableFinished)
+    test('nothing is given back to a client that leaves during the answer', async () => {
+      const refundWhen = vi.fn((res: ServerResponse) => res.statusCode < 400)
+      const closed = deferred<void>()
       const begun = deferred<void>()
       const handler: Handler = (_req, res) => {
         res.write('half')
+        res.once('close', closed.resolve)
         begun.resolve()
       }
       const { bouncer, port } = await serve({
@@ -421,9 +423,9 @@ describe.each(HOSTS)('on %s', (_, host) => {
       await begun.promise
       expect((await bouncer.usage('127.0.0.1')).policies[0]?.limits[0]?.remaining).toBe(2)
       socket.destroy()
-      await vi.waitFor(() => expect(refundWhen).toHaveBeenCalled())
-      await vi.waitFor(async () => expect((await bouncer.usage('127.0.0.1')).policies[0]?.limits[0]?.remaining).toBe(3))
-      expect(refundWhen).toHaveBeenCalledTimes(1)
+      await closed.promise
+      expect(refundWhen).not.toHaveBeenCalled()
+      expect((await bouncer.usage('127.0.0.1')).policies[0]?.limits[0]?.remaining).toBe(2)
     })
   })
 
@@ -579,7 +581,7 @@ describe.each(HOSTS)('on %s', (_, host) => {
     ['http://elsewhere.test/auth/login', 'auth'],
     ['http://elsewhere.test/', 'rest'],
     ['/other?x=/auth/login', 'rest'],
-    ['//auth/login', 'rest'],
+    ['//auth/login', 'auth'],
     ['*', 'rest'],
   ])('the target %s falls under %s', async (path, expected) => {
     const policies = [policy(5, { match: '/auth/*' }), policy(9, { id: 'rest' })]
@@ -614,7 +616,135 @@ describe.each(
   })
 })
 
+describe.each([
+  ['Express 5', express5],
+  ['Express 4', express4],
+] as const)('a policy for what routers serve that are mounted in %s', (_, express) => {
+  const app = () => {
+    const bouncer = createBouncer({
+      policies: [
+        policy(9, { id: 'rest' }),
+        policy(5, { id: 'login', match: 'POST /login' }),
+        policy(5, { id: 'reset', match: 'POST /account/reset' }),
+        policy(5, { id: 'pay', match: '/v1/pay/*' }),
+        policy(5, { id: 'trial', match: 'POST /login', mode: 'shadow' }),
+      ],
+    })
+    const served = (name: string) => (req: express5.Request, res: express5.Response) =>
+      void res.json({ name, policy: req.bouncer?.policy, shadow: req.bouncer?.shadow?.policy })
+    const app = express()
+    app.use(bouncer.express())
+    app.use('/login', express.Router().post('/', served('login')))
+    const inner = express.Router().post('/reset', served('reset'))
+    app.use('/account', inner)
+    app.use('/', express.Router().use('/account', express.Router().use('/', inner)))
+    app.use('/v1/pay', served('pay'))
+    app.use((_req, res) => void res.json({}))
+    return { app, bouncer }
+  }
+
+  test.each([
+    ['/login', 'login'],
+    ['/login//', 'login'],
+    ['/login///', 'login'],
+    ['/LOGIN//?x=1', 'login'],
+    ['/account//reset', 'reset'],
+    ['/account//reset//', 'reset'],
+    ['//account//reset', 'reset'],
+    ['/v1/pay', 'pay'],
+    ['/v1/pay/x', 'pay'],
+    ['/v1/pay//x//', 'pay'],
+  ])('no spelling of slashes reaches the handler past it: %s', async (path, name) => {
+    const { app: listener, bouncer } = app()
+    const server = createServer(listener)
+    await once(server.listen(0, '127.0.0.1'), 'listening')
+    cleanups.push(async () => {
+      server.closeAllConnections()
+      server.close()
+      await bouncer.close()
+    })
+    const answer = await new Promise<{ name?: string; policy?: string; shadow?: string }>((resolve, reject) => {
+      const { port } = server.address() as AddressInfo
+      request({ port, host: '127.0.0.1', path, method: 'POST', agent: false }, async res => {
+        let body = ''
+        for await (const chunk of res.setEncoding('utf8')) body += chunk
+        resolve(JSON.parse(body))
+      })
+        .on('error', reject)
+        .end()
+    })
+    if (answer.name !== undefined) expect(answer).toMatchObject({ name, policy: name })
+    // The hole this closes: a mounted router's `/` is reached by a slash too many.
+    if (/^\/login(\/\/)?$/.test(path)) expect(answer).toEqual({ name, policy: name, shadow: 'trial' })
+    const decision = await bouncer.peek({ peer: { headers: {}, socket: {} } as IncomingMessage, method: 'POST', path })
+    expect(decision.policy).toBe(path.includes('?') ? 'rest' : name)
+    const seen = await bouncer.control.explain({
+      client: '192.0.2.1',
+      method: 'POST',
+      path: path.split('?')[0] as string,
+    })
+    expect(seen.policy).toBe(name)
+  })
+})
+
+describe('a refused request whose body is not finished', () => {
+  test('has its answer at once and its connection closed after five seconds', async () => {
+    const { port, ask } = await serve({ options: { policies: [policy(1)] } })
+    await ask()
+    const socket = connect(port, '127.0.0.1')
+    socket.write('POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 1000000\r\n\r\nslow')
+    const [answer] = await once(socket, 'data')
+    expect(String(answer)).toContain('429 Too Many Requests')
+    const startedAt = performance.now()
+    const drip = setInterval(() => socket.write('x'), 500)
+    await once(
+      socket.on('error', () => {}),
+      'close',
+    )
+    clearInterval(drip)
+    expect(performance.now() - startedAt).toBeGreaterThan(4000)
+    expect(performance.now() - startedAt).toBeLessThan(9000)
+  }, 20_000)
+
+  test('goes on using its connection when the body comes', async () => {
+    const { port, ask } = await serve({ options: { policies: [policy(1)] } })
+    await ask()
+    const socket = connect(port, '127.0.0.1')
+    let heard = ''
+    socket.on('data', chunk => (heard += chunk))
+    for (let i = 1; i <= 3; i++) {
+      socket.write('POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\n\r\nab')
+      await vi.waitFor(() => expect(heard.split('429 Too Many Requests')).toHaveLength(i + 1))
+      socket.write('cd')
+    }
+    await new Promise(resolve => setTimeout(resolve, 5500))
+    expect(socket.destroyed).toBe(false)
+    socket.destroy()
+  }, 20_000)
+})
+
 describe('what the headers say', () => {
+  test('blocked: Retry-After and t wait for a limit that is longer in coming back than the block', async () => {
+    const limits = [
+      { limit: 2, window: '1h' },
+      { limit: 50, window: '1m' },
+    ]
+    const { ask, times, advance } = await serve({
+      options: { policies: [{ id: 'api', limits }], penalty: { threshold: 1, block: '15m' } },
+    })
+    await times(2)
+    await ask()
+    advance(1000)
+    const blocked = await ask()
+    expect(JSON.parse(blocked.body).type).toContain('abnormal-usage')
+    const [hour, minute] = fields(blocked.headers.ratelimit)
+    expect(hour).toEqual({ name: 'api/3600s', r: 0, t: 3600 })
+    expect(minute).toEqual({ name: 'api/60s', r: 0, t: 899 })
+    expect(blocked.headers['retry-after']).toBe('3600')
+    advance(3_600_000)
+    expect((await ask()).status).toBe(200)
+  })
+
   test('several limits: each under a name of its own, and X-RateLimit-* of the one that binds', async () => {
     const limits = [
       { limit: 2, window: '1s' },

@@ -46,8 +46,9 @@ export interface ExpressOptions<Req extends IncomingMessage = IncomingMessage> {
   /** Units this request costs: an integer from 0 (is only held to a block). Default: the policy's `cost`, 1. */
   cost?: (req: Req) => number | Promise<number>
   /**
-   * Asked once, when the response has ended or was aborted; true gives the units back. Default: never. Only what this very
-   * request took comes back, and a violation is never undone.
+   * Asked once, when the response has been sent whole; true gives the units back. Default: never. A response that was aborted
+   * is not asked about: its status would still be 200, and whoever hangs up early would guess for nothing. Only what this
+   * very request took comes back, and a violation is never undone.
    */
   refundWhen?: (res: ServerResponse) => boolean | Promise<boolean>
   /** Who is counted instead of the address, such as `user:42`; `undefined`: the address. Block lists still see the address. */
@@ -69,6 +70,8 @@ const optionsSchema = strict({
   client: hook,
   headers: z.enum(HEADER_STYLES).optional(),
 })
+
+const LINGER_MS = 5000
 
 const EXPOSE = HEADER_NAMES.join(', ')
 
@@ -93,9 +96,9 @@ export function expressMiddleware<Req extends IncomingMessage>(decider: Decider,
   function answer(req: Request, res: ServerResponse, next: Next, decision: Decision): void {
     req.bouncer = decision
     const gone = res.destroyed
-    if (refundWhen && decision.outcome === 'allowed') {
-      if (gone) void refund(res, decision)
-      else res.once('close', () => void refund(res, decision))
+    if (refundWhen && !gone && decision.outcome === 'allowed') {
+      // `finish` is never told of an aborted response, `close` is.
+      res.once('close', () => void (res.writableFinished && refund(res, decision)))
     }
     // The client went away while we asked: there is nobody to answer, and no work to be done for them.
     if (gone || res.headersSent) return
@@ -143,4 +146,14 @@ function refuse(req: Request, res: ServerResponse, decision: Decision): void {
   res.setHeader('Cache-Control', 'no-store')
   // Node leaves the body out for HEAD.
   res.end(body)
+  if (!req.complete) linger(req)
+}
+
+/**
+ * Who is refused may go on sending a body that nobody reads, so that it hears the answer and can use the connection again; but
+ * not for as long as it likes: connections are what a server has fewest of.
+ */
+function linger(req: Request): void {
+  const late = setTimeout(() => req.destroy(), LINGER_MS).unref()
+  req.once('close', () => clearTimeout(late))
 }

@@ -47,6 +47,14 @@ function fieldsOf(policy: CompiledPolicy): Fields {
 const stateOf = (name: string, { remaining, resetAfterMs }: Pick<LimitVerdict, 'remaining' | 'resetAfterMs'>) =>
   `${name};r=${remaining};t=${seconds(resetAfterMs)}`
 
+/** What a limit says to the client; while it is blocked there are no units of any, at least until the block's end. */
+function told(decision: Decision, index: number): Pick<LimitVerdict, 'remaining' | 'resetAfterMs'> {
+  const limit = decision.limits[index]
+  if (decision.outcome !== 'blocked' || !limit) return limit ?? decision
+  const blockedForMs = decision.block ? Math.max(0, decision.block.until - decision.at) : 0
+  return { remaining: 0, resetAfterMs: Math.max(blockedForMs, limit.remaining > 0 ? 0 : limit.resetAfterMs) }
+}
+
 /** What headers are set on: a response. */
 export interface HeaderTarget {
   setHeader(name: string, value: string): unknown
@@ -72,8 +80,8 @@ export function setRateLimitHeaders(
     if (style !== 'legacy') {
       const { names, policy: quota } = fieldsOf(policy)
       target.setHeader('RateLimit-Policy', quota)
-      let states = stateOf(names[0] as string, limits[0] ?? decision)
-      for (let i = 1; i < names.length; i++) states += `, ${stateOf(names[i] as string, limits[i] ?? decision)}`
+      let states = stateOf(names[0] as string, told(decision, 0))
+      for (let i = 1; i < names.length; i++) states += `, ${stateOf(names[i] as string, told(decision, i))}`
       target.setHeader('RateLimit', states)
     }
   }

@@ -62,7 +62,7 @@ export interface BouncerOptions {
 const functionSchema = <T>() => z.custom<T>(value => typeof value === 'function', 'expected a function')
 
 const schema = strict({
-  policies: z.array(policySchema).max(1000).default(builtInPolicies),
+  policies: z.array(policySchema).min(1, 'no policy: nothing would be limited').max(1000).default(builtInPolicies),
   algorithm: z.enum(ALGORITHMS).default('sliding_window'),
   penalty: z.union([z.literal(false), penaltySchema]).default((): PenaltySettings => penaltySchema.parse({})),
   allow: z.array(z.string()).default([]),
@@ -87,7 +87,11 @@ const schema = strict({
   clock: functionSchema<() => number>().optional(),
   instance: z.string().min(1).max(100).optional(),
   logger: z
-    .custom<Logger>(value => typeof value === 'object' && value !== null, 'expected { info, warn, error }')
+    .custom<Logger>(
+      value =>
+        (['info', 'warn', 'error'] as const).every(name => typeof (value as Logger | null)?.[name] === 'function'),
+      'expected { info, warn, error }, each a function (pino and console fit)',
+    )
     .optional(),
 })
 export type ParsedOptions = z.infer<typeof schema>
@@ -96,6 +100,44 @@ const quiet: Logger = {
   info: () => {},
   warn: message => process.emitWarning(message, 'ApiBouncerWarning'),
   error: message => process.emitWarning(message, 'ApiBouncerWarning'),
+}
+
+/** A logger that throws must not end the application around it: we log from timers, where nobody would catch it. */
+function unthrowing(logger: Logger): Logger {
+  const safely = (name: keyof Logger) => (message: string) => {
+    try {
+      logger[name](message)
+    } catch (error) {
+      process.emitWarning(
+        `the logger failed: ${(error as Error)?.message} (it was told: ${message})`,
+        'ApiBouncerWarning',
+      )
+    }
+  }
+  return { info: safely('info'), warn: safely('warn'), error: safely('error') }
+}
+
+const YEAR_MS = 365 * 86_400_000
+
+/** Microseconds. Virtual time may start anywhere; what reads as the time of day in another unit is a slip. */
+function checkClock(clock: () => number): void {
+  const now = clock()
+  const refuse = (what: string) => {
+    throw new BouncerError(
+      'ERR_INVALID',
+      `clock: ${what}`,
+      'Return microseconds since the epoch, () => Date.now() * 1000, or leave clock out: the default never runs backwards',
+    )
+  }
+  if (typeof now !== 'number' || !Number.isFinite(now) || now < 0) refuse(`returned ${String(now)}`)
+  if (now > Number.MAX_SAFE_INTEGER) refuse(`${now} is beyond what a number counts exactly: nanoseconds?`)
+  const today = Date.now()
+  for (const [unit, ms] of [
+    ['milliseconds', 1],
+    ['seconds', 1000],
+  ] as const) {
+    if (Math.abs(now * ms - today) < 10 * YEAR_MS) refuse(`${now} is the time in ${unit}`)
+  }
 }
 
 /** Checks everything that can be checked before the first request, and says what is wrong with a code and a mend. */
@@ -107,10 +149,18 @@ export function parseOptions(options: BouncerOptions) {
     throw new BouncerError('ERR_CONTRADICTION', `two policies are called "${twice}"`, 'Give each policy its own id')
   }
   compileTrust(parsed.trustProxy)
+  if (parsed.clock) checkClock(parsed.clock)
   const seed = seedState(parsed)
   const defaults = { algorithm: parsed.algorithm, failMode: parsed.failMode }
   const redis = parsed.redis && parseRedis(parsed.redis)
-  return { ...parsed, redis, logger: parsed.logger ?? quiet, defaults, seed, rules: compileRules(seed, defaults) }
+  return {
+    ...parsed,
+    redis,
+    logger: unthrowing(parsed.logger ?? quiet),
+    defaults,
+    seed,
+    rules: compileRules(seed, defaults),
+  }
 }
 
 /** The control state of a first start. */
@@ -118,6 +168,15 @@ function seedState({ policies, penalty, ipv6Prefix, allow, deny }: ParsedOptions
   const addedAt = Date.now()
   const entries = (list: 'allow' | 'deny', ranges: readonly string[]) =>
     ranges.map(range => ({ list, cidr: parseCidr(range).cidr, addedAt, addedBy: 'options' }))
+  const denied = new Set(entries('deny', deny).map(({ cidr }) => cidr))
+  const both = allow.find(range => denied.has(parseCidr(range).cidr))
+  if (both !== undefined) {
+    throw new BouncerError(
+      'ERR_CONTRADICTION',
+      `"${both}" is on allow and on deny`,
+      'Keep it on one of them: where both hold, allow wins',
+    )
+  }
   return {
     epoch: 1,
     policies: policies.map(policy => ({ policy, version: 1, updatedAt: addedAt, updatedBy: 'options' })),

@@ -102,6 +102,19 @@ describe('the data plane', () => {
     expect(await res.json()).toMatchObject({ status, detail: expect.stringMatching(/./) })
   })
 
+  it.each([
+    ['OPTIONS', '/api/data', 204, 'GET, HEAD, OPTIONS'],
+    ['POST', '/api/data', 405, 'GET, HEAD, OPTIONS'],
+    ['DELETE', '/stats', 405, 'GET, HEAD, OPTIONS'],
+    ['OPTIONS', '/auth/login', 204, 'POST, OPTIONS'],
+    ['GET', '/auth/login', 405, 'POST, OPTIONS'],
+    ['GET', '/auth/reset-password/', 405, 'POST, OPTIONS'],
+  ])('%s %s is %i and says what is allowed', async (method, path, status, allow) => {
+    const res = await server.as('192.0.2.77', path, { method })
+    expect([res.status, res.headers.get('allow')]).toEqual([status, allow])
+    expect(res.headers.get('ratelimit-policy')).toContain(path.startsWith('/auth') ? 'auth' : 'default')
+  })
+
   it('has a problem for what is not there', async () => {
     const res = await server.as('192.0.2.10', '/nowhere')
     expect(res.status).toBe(404)

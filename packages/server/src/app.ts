@@ -1,5 +1,5 @@
 import { type Bouncer, BouncerError, describeIssues, type Logger, strict } from '@api-bouncer/limiter'
-import express, { type Express } from 'express'
+import express, { type Express, type Request, type Response } from 'express'
 import * as z from 'zod'
 import { DemoUsers } from './demo-users.ts'
 import { HttpError, jsonBody, problems, sendJson } from './problem.ts'
@@ -59,9 +59,14 @@ export function createDataPlane({ bouncer, logger }: DataPlaneOptions): Express 
     sendJson(res, 200, { client, block: block && { reason: block.reason, until: block.until }, policies: own })
   })
 
-  app.get('/api/data', (req, res) => {
-    sendJson(res, 200, { data: ['alpha', 'beta', 'gamma'], client: req.bouncer?.client })
-  })
+  app.all('/stats', only('GET, HEAD'))
+
+  app
+    .route('/api/data')
+    .get((req, res) => {
+      sendJson(res, 200, { data: ['alpha', 'beta', 'gamma'], client: req.bouncer?.client })
+    })
+    .all(only('GET, HEAD'))
 
   app.use('/auth', authRoutes())
 
@@ -70,10 +75,23 @@ export function createDataPlane({ bouncer, logger }: DataPlaneOptions): Express 
   return app
 }
 
+/** Answers every other method: what there is, or that there is not. */
+const only =
+  (methods: string) =>
+  ({ method, baseUrl, path }: Request, res: Response): void => {
+    res.set('Allow', `${methods}, OPTIONS`)
+    if (method !== 'OPTIONS')
+      throw new HttpError(405, `${method} does nothing at ${(baseUrl + path).slice(0, 200)}; ${methods} does`)
+    res.status(204).end()
+  }
+
 /** Stand-ins for what people attack: they check and create for real, but in memory, and hand out no session. */
 function authRoutes(): express.Router {
   const users = new DemoUsers()
   const router = express.Router()
+  router.all(['/login', '/register', '/reset-password'], (req, res, next) =>
+    req.method === 'POST' ? next() : only('POST')(req, res),
+  )
   router.use(jsonBody(BODY_LIMIT))
 
   router.post('/login', async (req, res) => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { readConfig } from './config.ts'
+import { misspelt, readConfig, SETTINGS } from './config.ts'
 
 describe('settings', () => {
   it('have defaults that need nothing else', () => {
@@ -171,4 +171,21 @@ describe('settings', () => {
     expect(message).toMatch(/^(REDIS|KEY)_/)
     expect(message).not.toContain('hunter2')
   })
+})
+
+it.each([
+  ['VIOLATION_TRESHOLD', 'VIOLATION_THRESHOLD'],
+  ['MAX_CLIENT', 'MAX_CLIENTS'],
+  ['FAILMODE', 'FAIL_MODE'],
+  ['trust_proxy', 'TRUST_PROXY'],
+  ['RATE_LIMIT_ALGORITM', 'RATE_LIMIT_ALGORITHM'],
+])('%s is taken for a slip of %s', (name, meant) => {
+  expect(misspelt({ [name]: '1' })).toEqual([{ name, meant }])
+})
+
+it('takes nothing for a slip that is a setting, or nobody’s', () => {
+  const others =
+    'PATH HOME USER HOSTNAME LOGNAME TERM NODE_ENV LOG_FORMAT HTTP_PORT npm_config_user_agent REDIS_PORT_6379_TCP'
+  const known = Object.fromEntries([...SETTINGS, ...others.split(' ')].map(name => [name, 'x']))
+  expect(misspelt(known)).toEqual([])
 })

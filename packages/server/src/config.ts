@@ -6,6 +6,7 @@ import {
   durationBetween,
   FAIL_MODES,
   findingsOf,
+  guess,
   penaltySchema,
   settingsSchema,
 } from '@api-bouncer/limiter'
@@ -80,6 +81,22 @@ type Environment = z.infer<typeof environment>
 /** The settings that people may set, for the README's table. */
 export const SETTINGS = Object.keys(environment.shape).filter(name => name !== 'XDG_STATE_HOME')
 
+/** Names that are nearly a setting's, with the one that was probably meant: a slip would be ignored in silence. */
+export function misspelt(variables: Readonly<Record<string, string | undefined>>): { name: string; meant: string }[] {
+  const near = (name: string, meant: string) => {
+    const [parts, right] = [name.split('_'), meant.split('_')]
+    if (parts.join('') === right.join('')) return true
+    return parts.length === right.length && parts.filter((part, i) => part !== right[i]).length === 1
+  }
+  return Object.keys(variables).flatMap(name => {
+    // Of one word is much in an environment that is nobody's slip (PATH, USER, HOSTNAME).
+    const words = SETTINGS.filter(setting => setting.includes('_'))
+    if (SETTINGS.includes(name)) return []
+    const meant = guess(name, words)
+    return meant !== undefined && near(name.toUpperCase(), meant) ? { name, meant } : []
+  })
+}
+
 /** Everything the server is told, checked. */
 export interface Config {
   /** Absent: control plane only. `host` absent: every address of this machine. */
@@ -112,7 +129,7 @@ export interface Config {
   readonly stateDir: string
 }
 
-/** Reads the settings; throws a ConfigError for the first wrong one. Variables it does not know are none of its business. */
+/** Reads the settings; throws a ConfigError for the first wrong one. Variables it does not know are none of its business (but see misspelt). */
 export function readConfig(variables: Readonly<Record<string, string | undefined>>): Config {
   const given = Object.fromEntries(
     Object.keys(environment.shape)

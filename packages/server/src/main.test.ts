@@ -38,6 +38,42 @@ const PART =
   'POST /auth/reset-password HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n{'
 
 describe('the server process', () => {
+  it('answers its operator though the data plane has more connections than there are files', {
+    timeout: 60_000,
+  }, async () => {
+    const [port, admin] = [await freePort(), await freePort()]
+    const env = {
+      PORT: String(port),
+      ADMIN_PORT: String(admin),
+      ADMIN_TOKEN: 'a-token',
+      XDG_STATE_HOME: temporaryFolder(),
+    }
+    const command = `ulimit -n 400; exec ${process.execPath} --import tsx --conditions=@api-bouncer/source packages/server/src/main.ts`
+    const server = run('bash', ['-c', command], env)
+    running.push(server)
+    await server.printed('"msg":"serving"')
+    const slow = Array.from({ length: 600 }, () => open(port, 'POST /auth/login HTTP/1.1\r\nHost: x\r\nX-Slow: '))
+    // All have been taken or turned away.
+    await new Promise(resolve => setTimeout(resolve, 1500))
+    expect(slow.filter(({ socket }) => !socket.destroyed).length).toBeGreaterThan(200)
+    const status = await fetch(`http://127.0.0.1:${admin}/admin/status`, {
+      headers: { authorization: 'Bearer a-token' },
+      signal: AbortSignal.timeout(5000),
+    })
+    expect(status.status).toBe(200)
+    for (const { socket } of slow) socket.destroy()
+    await expect
+      .poll(
+        () =>
+          fetch(`http://127.0.0.1:${port}/health`).then(
+            res => res.status,
+            () => 0,
+          ),
+        { timeout: 10_000 },
+      )
+      .toBe(200)
+  })
+
   it('says what it runs on, both URLs and what to try next, and what it says works', async () => {
     const state = temporaryFolder()
     const { process, url, adminUrl, admin } = await serving({ XDG_STATE_HOME: state })

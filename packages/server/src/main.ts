@@ -1,5 +1,5 @@
 import cluster from 'node:cluster'
-import { readConfig } from './config.ts'
+import { misspelt, readConfig } from './config.ts'
 import { greeting } from './greeting.ts'
 import { createLog } from './log.ts'
 import { type Server, startServer } from './server.ts'
@@ -13,6 +13,9 @@ async function main(): Promise<void> {
   const config = readConfig(process.env)
   const log = createLog(config.logLevel)
   if (cluster.isWorker) return serveAsWorker(config, log)
+  for (const { name, meant } of misspelt(process.env)) {
+    log.warn(`${name} is no setting and is ignored; did you mean ${meant}?`)
+  }
   const workers = config.workers > 1 ? await startWorkers(config, log) : undefined
   const server = await startServer(config, log, workers)
   say(greeting(server, config))

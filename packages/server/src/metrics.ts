@@ -13,7 +13,7 @@ type Answer<T> = T | Promise<T>
 /** Whose counts and store are shown: a bouncer's, or those of all worker processes. */
 export interface Measured {
   totals(): Answer<Totals>
-  health(): Answer<Pick<ReturnType<Bouncer['health']>, 'state' | 'latencyMs'>>
+  health(): Answer<Pick<ReturnType<Bouncer['health']>, 'state' | 'latencyMs' | 'forgotten'>>
 }
 
 export interface MetricsOptions {
@@ -63,6 +63,15 @@ export function createMetrics(
     async () => {
       const { latencyMs } = await measured.health()
       return latencyMs === undefined ? [] : [{ value: latencyMs / 1000 }]
+    },
+  )
+  family(
+    'rate_limit_forgotten_clients_total',
+    'counter',
+    'Clients near a limit or blocked that the embedded store had to forget for others; none on Redis',
+    async () => {
+      const { forgotten } = await measured.health()
+      return forgotten === undefined ? [] : [{ value: forgotten }]
     },
   )
   family('rate_limit_active_blocks', 'gauge', 'Clients blocked now; none while the store does not say', async () => {

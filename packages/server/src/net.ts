@@ -16,3 +16,16 @@ export function urlOf({ address, port }: Pick<AddressInfo, 'address' | 'port'>):
   const host = address === '::' || address === '0.0.0.0' ? '127.0.0.1' : address
   return `http://${isIP(host) === 6 ? `[${host}]` : host}:${port}`
 }
+
+/** What no flood of connections may use up: Redis, the control plane's callers, and what is read from disk. */
+const RESERVED_FILES = 128
+
+/** How many connections the data plane may hold, so that the rest of this process can still open some; absent: no limit is known. */
+export function roomForConnections(): number | undefined {
+  const { report } = process
+  // Else it would ask for the names of all network interfaces.
+  Object.assign(report ?? {}, { excludeNetwork: true })
+  const { userLimits } = (report?.getReport() ?? {}) as { userLimits?: { open_files?: { soft: number | string } } }
+  const files = Number(userLimits?.open_files?.soft)
+  return Number.isFinite(files) ? Math.max(16, files - Math.max(RESERVED_FILES, Math.floor(files / 8))) : undefined
+}

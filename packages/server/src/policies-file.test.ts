@@ -17,6 +17,16 @@ describe('a policies file', () => {
     expect(options).toMatchObject({ penalty: { threshold: 3, block: ['1m', '1h'] }, allow: ['10.0.0.0/8'], deny: [] })
   })
 
+  it('may leave the policies out: then the built-in ones hold', async () => {
+    const path = join(temporaryFolder(), 'policies.yaml')
+    writeFileSync(path, 'allow: [10.0.0.0/8]\n')
+    const server = await testServer({ POLICIES_FILE: path })
+    const { policies, lists } = (await server.admin('GET', '/admin/state')).body
+    expect(policies.map(({ policy }: { policy: { id: string } }) => policy.id)).toEqual(['default', 'auth'])
+    expect(lists).toMatchObject([{ list: 'allow', cidr: '10.0.0.0/8' }])
+    await server.close()
+  })
+
   it('may be JSON, and may switch the penalty off', () => {
     const json = '{ "policies": [{ "id": "a", "limits": [{ "limit": 5, "window": "1m" }] }], "penalty": false }'
     expect(parsePolicies(json, 'f').options).toMatchObject({ policies: [{ id: 'a' }], penalty: false })
@@ -33,7 +43,8 @@ describe('a policies file', () => {
     ['policies:\n  - id: a\n    id: b\n', 'f:3:5: is not YAML: Map keys must be unique'],
     ['polices: []\n', 'f:1:1: unknown field "polices", did you mean "policies"?'],
     ['policies: []\n', 'f:1:11: policies: no policy'],
-    ['', 'f:1:1: '],
+    ['', 'f:1:1: is empty. Write policies'],
+    ['# nothing yet\n', 'f:1:1: is empty. Write policies'],
     ['- 5\n', 'f:1:1: '],
     ['a: 1\n---\nb: 2\n', 'f:2:1: is not YAML: Source contains multiple documents'],
     [

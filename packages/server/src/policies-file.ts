@@ -13,7 +13,8 @@ import * as z from 'zod'
 import { ConfigError } from './setting.ts'
 
 const schema = strict({
-  policies: z.array(policySchema).min(1, 'no policy: nothing would be limited').max(1000),
+  /** Absent: the built-in ones. */
+  policies: z.array(policySchema).min(1, 'no policy: nothing would be limited').max(1000).optional(),
   penalty: z.union([z.literal(false), penaltySchema]).optional(),
   allow: z.array(z.string()).optional(),
   deny: z.array(z.string()).optional(),
@@ -48,6 +49,9 @@ export function parsePolicies(text: string, name: string): PoliciesFile {
   }
   const broken = document.errors[0]
   if (broken) throw fail(broken.pos[0], `is not YAML: ${broken.message}`)
+
+  if (document.contents === null)
+    throw fail(0, 'is empty. Write policies, penalty, allow or deny, or leave POLICIES_FILE out')
 
   const parsed = schema.safeParse(toValue(document, message => fail(0, message)))
   if (!parsed.success) {

@@ -1,4 +1,4 @@
-import { createServer, type Server as HttpServer } from 'node:http'
+import { createServer, type Server as HttpServer, type ServerOptions } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Bouncer, BouncerError, createBouncer } from '@api-bouncer/limiter'
@@ -16,12 +16,14 @@ import { WrongTokens } from './control/wrong-tokens.ts'
 import { type Live, serveLive } from './live.ts'
 import { logEvent } from './log.ts'
 import type { Measured } from './metrics.ts'
-import { isLoopback, urlOf } from './net.ts'
+import { isLoopback, roomForConnections, urlOf } from './net.ts'
 import { readPoliciesFile } from './policies-file.ts'
 import { ConfigError } from './setting.ts'
 
 /** What is in flight at the end may take so long. */
 const GRACE_MS = 10_000
+/** A request has so long to arrive: a few kB, from a client that means it. */
+const SLOWEST = { headersTimeout: 15_000, requestTimeout: 30_000, connectionsCheckingInterval: 5000 }
 /** The start waits so long for Redis. */
 const STORE_WAIT_MS = 1000
 
@@ -151,7 +153,12 @@ async function openDataPlane(
   log: Logger,
 ): Promise<string> {
   const listener = createDataPlane({ bouncer, logger: log })
-  return urlOf(await listen(open, { port, host, named: 'PORT' }, (_, http) => http.on('request', listener)))
+  const serve = (_: AddressInfo, http: HttpServer) => {
+    const room = roomForConnections()
+    if (room !== undefined) http.maxConnections = room
+    http.on('request', listener)
+  }
+  return urlOf(await listen(open, { port, host, named: 'PORT' }, serve, SLOWEST))
 }
 
 function openBouncer(config: Config, log: Logger): Bouncer {
@@ -194,8 +201,9 @@ function listen(
   open: HttpServer[],
   { port, host, named }: Listening,
   put: (address: AddressInfo, http: HttpServer) => unknown,
+  options: ServerOptions = {},
 ): Promise<AddressInfo> {
-  const server = createServer()
+  const server = createServer(options)
   return new Promise((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => reject(cannotListen(error, { port, host, named })))
     server.listen({ port, host }, () => {

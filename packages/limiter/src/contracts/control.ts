@@ -61,6 +61,8 @@ export const statusSchema = z.object({
     detail: z.string().optional(),
     latencyMs: z.number().optional(),
     clients: z.int().optional(),
+    /** Clients near a limit or blocked that had to be forgotten for want of room, since the start. */
+    forgotten: z.int().optional(),
   }),
   dataPlane: z.string().optional(),
   instances: z.array(

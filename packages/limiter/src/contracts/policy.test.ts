@@ -210,7 +210,11 @@ describe('a policy', () => {
       },
       { requiredKeys: ['limit', 'window'] },
     )
-    const block = fc.oneof(duration(1, 1e6), fc.array(duration(1, 1e6), { minLength: 1, maxLength: 10 }))
+    const steps = fc.array(duration(1, 1e6), { minLength: 1, maxLength: 10 })
+    const block = fc.oneof(
+      duration(1, 1e6),
+      steps.map(list => list.sort((a, b) => (parseDuration(a) as number) - (parseDuration(b) as number))),
+    )
     const penalty = fc.record(
       { threshold: fc.integer({ min: 1, max: 1000 }), window: duration(1, 604_800), block, memory: duration(1, 1e6) },
       { requiredKeys: [] },

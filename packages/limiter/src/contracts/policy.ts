@@ -46,6 +46,8 @@ export const limitSchema = strict({
   burst: z.int().min(1).max(1_000_000).optional(),
 })
 
+const msOf = (duration: string) => parseDuration(duration) as number
+
 export const penaltySchema = strict({
   /** This many violations … */
   threshold: z.int().min(1).max(1000).default(5),
@@ -58,7 +60,11 @@ export const penaltySchema = strict({
       z
         .array(durationBetween(1000, 365 * MS_A_DAY))
         .min(1)
-        .max(10),
+        .max(10)
+        .refine(
+          steps => steps.every((step, i) => i === 0 || msOf(step) >= msOf(steps[i - 1] as string)),
+          'gets shorter, so that who offends again would be blocked for less: write the shortest first, 15m, 1h, 24h',
+        ),
     ])
     .default(['15m']),
   /** An offence is remembered this long, for the escalation. */

@@ -33,11 +33,16 @@ export async function fleetStatus(instance: { epoch: number; totals(): Totals },
     Promise.resolve(backend.countBlocks()).catch(unknown),
     Promise.resolve(ledger.load()).catch(unknown),
   ])
-  const { clients, ...health } = store.health()
+  const { clients, forgotten, ...health } = store.health()
   return {
     state: health.state,
     version,
-    store: { kind: store.kind, ...health, ...(clients !== undefined && { clients }) },
+    store: {
+      kind: store.kind,
+      ...health,
+      ...(clients !== undefined && { clients }),
+      ...(forgotten !== undefined && { forgotten }),
+    },
     instances: frames.map(instanceStatus),
     epoch: instance.epoch,
     ...(state && { policies: state.policies.length }),

@@ -245,8 +245,11 @@ export async function explain(
   }
   if (lists.allowlisted) return { ...base, outcome: 'exempt', reason: `on the allowlist (${lists.allowlisted})` }
   if (lists.denylisted) return { ...base, outcome: 'blocked', reason: `on the denylist (${lists.denylisted})` }
-  if (record.block)
-    return { ...base, outcome: 'blocked', reason: record.block.reason, retryAfterMs: record.block.until - now }
+  if (record.block) {
+    const waits = refusing.map(({ retryAfterMs = 0 }) => retryAfterMs)
+    const retryAfterMs = Math.max(record.block.until - now, ...waits)
+    return { ...base, outcome: 'blocked', reason: record.block.reason, retryAfterMs }
+  }
   if (!policy) return { ...base, outcome: 'exempt', reason: 'no policy applies' }
   if (refusing.length === 0) return { ...base, outcome: 'allowed', reason: 'within every limit' }
   const waits = refusing.map(({ retryAfterMs }) => retryAfterMs)

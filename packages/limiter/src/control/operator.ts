@@ -52,7 +52,7 @@ import {
   unblockOptions,
 } from '../contracts/index.ts'
 import { BouncerError } from '../errors.ts'
-import { normaliseAddress } from '../identity/address.ts'
+import { networkBytes, normaliseAddress } from '../identity/address.ts'
 import { parseCidr } from '../identity/cidr.ts'
 import { clientId, type Identity, type Peer } from '../identity/identify.ts'
 import { compileRules, inForce, type Rules } from '../policies/rules.ts'
@@ -187,8 +187,12 @@ export class Operator implements ControlPlane, FleetView {
   async block(request: BlockRequest, actor: Actor): Promise<Block> {
     const { client, for: duration, reason } = parseWith(blockRequest, request, 'block')
     const { store, events } = this.options.backend
+    const id = await this.clientOf(client)
+    const address = normaliseAddress(id.replace(/\/\d+$/, ''))
+    const allowed = address && (await this.rules()).allow.find(address, store.now())
+    if (allowed) throw passesAnyway(`blocking ${id}`, allowed)
     const block = await store.block({
-      client: await this.clientOf(client),
+      client: id,
       reason,
       by: actor.by,
       durationMs: parseDuration(duration) as number,
@@ -267,6 +271,14 @@ export class Operator implements ControlPlane, FleetView {
       const current = recordOf(state, id)
       if (!current) throw noSuchPolicy(id)
       refuseStale(id, current.version, expectedVersion)
+      const enforced = state.policies.filter(({ policy }) => policy.mode === 'enforce')
+      if (enforced.length === 1 && enforced[0] === current) {
+        throw new BouncerError(
+          'ERR_CONFLICT',
+          `policy "${id}" is the last one that is enforced: without it nothing would be limited`,
+          'Put another one first; or, if that is what you want, set it to mode: off',
+        )
+      }
       const version = current.version + 1
       return {
         change: { deletedPolicy: { id, version } },
@@ -307,17 +319,20 @@ export class Operator implements ControlPlane, FleetView {
       ...(comment !== undefined && { comment }),
       ...(duration !== undefined && { expiresAt: now + (parseDuration(duration) as number) }),
     }
-    return this.change(actor, state => ({
-      change: { list: entry },
-      event: { type: 'list-changed', list, cidr: entry.cidr, action: 'added', ...byOf(actor) },
-      audit: {
-        action: 'list.put',
-        target: `${list} ${entry.cidr}`,
-        before: entryOf(state, list, entry.cidr),
-        after: entry,
-      },
-      result: entry,
-    }))
+    return this.change(actor, state => {
+      refuseBothLists(state, entry, now)
+      return {
+        change: { list: entry },
+        event: { type: 'list-changed', list, cidr: entry.cidr, action: 'added', ...byOf(actor) },
+        audit: {
+          action: 'list.put',
+          target: `${list} ${entry.cidr}`,
+          before: entryOf(state, list, entry.cidr),
+          after: entry,
+        },
+        result: entry,
+      }
+    })
   }
 
   async deleteListEntry(list: ListName, text: string, actor: Actor): Promise<void> {
@@ -497,8 +512,8 @@ function diagnoseProxy({ requests, untrusted }: ProxySeen): Diagnosis {
     return {
       about,
       verdict: 'problem',
-      says: `requests from ${untrusted} carry forwarding headers that are not trusted: it is probably your own load balancer, and all of its users share one limit`,
-      mend: `Start the server with TRUST_PROXY=${untrusted} (an address, a range, or the number of proxies in front of it)`,
+      says: `requests from ${untrusted} carry forwarding headers that are not trusted: if it is your load balancer, all of its users share one limit`,
+      mend: `If it is your load balancer: start the server with TRUST_PROXY=${untrusted} (an address, a range, or the number of proxies in front of it). If not, somebody tries to be counted as others: bouncer deny add ${untrusted}`,
     }
   }
   if (requests === 0) {
@@ -520,6 +535,32 @@ const recordOf = ({ policies }: ControlState, id: string) => policies.find(({ po
 
 const entryOf = ({ lists }: ControlState, list: ListName, cidr: string) =>
   lists.find(entry => entry.list === list && entry.cidr === cidr)
+
+const passesAnyway = (what: string, allowed: string) =>
+  new BouncerError(
+    'ERR_CONFLICT',
+    `${what} would do nothing: ${allowed} is on the allowlist, which wins`,
+    `Take it off first: bouncer allow rm ${allowed}`,
+  )
+
+/** The allowlist wins: what it covers cannot be denied, and the same range on both lists helps nobody. */
+function refuseBothLists({ lists }: ControlState, { list, cidr }: ListEntry, now: number): void {
+  const others = lists.filter(entry => entry.list !== list && (entry.expiresAt === undefined || entry.expiresAt > now))
+  const same = others.find(entry => entry.cidr === cidr)
+  if (same && list === 'allow') {
+    throw new BouncerError('ERR_CONFLICT', `${cidr} is on the denylist`, `Take it off first: bouncer deny rm ${cidr}`)
+  }
+  if (list === 'allow') return
+  const { prefix } = parseCidr(cidr)
+  const covering = others.find(other => {
+    const wide = parseCidr(other.cidr)
+    const width = cidr.includes(':') ? 128 : 32
+    const sameKind = other.cidr.includes(':') === cidr.includes(':')
+    if (!sameKind || wide.prefix > prefix) return false
+    return String(networkBytes(cidr.split('/')[0] as string, wide.prefix - width)) === wide.network
+  })
+  if (covering) throw passesAnyway(`denying ${cidr}`, covering.cidr)
+}
 
 const confirmSchema = durationBetween(1000, 86_400_000)
 

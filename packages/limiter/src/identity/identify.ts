@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
+import ipaddr from 'ipaddr.js'
 import proxyAddr from 'proxy-addr'
 import { LONGEST_ID, spell } from '../contracts/spelling.ts'
 import { BouncerError } from '../errors.ts'
@@ -30,6 +31,8 @@ export interface IdentityOptions {
   clientIpHeader?: string | undefined
 }
 
+const MAX_HOPS = 32
+
 /** A header can only name so many hops that anyone would trust; what lies further left is not looked at. */
 const MAX_HEADER = 2048
 
@@ -49,11 +52,20 @@ export function compileTrust(trust: IdentityOptions['trustProxy']): (address: st
   }
   if (typeof trust === 'function') return trust
   if (trust === false) return () => false
-  if (typeof trust === 'number') return (_address, hop) => hop < trust
+  if (typeof trust === 'number') {
+    if (trust > MAX_HOPS) {
+      throw new BouncerError(
+        'ERR_UNSAFE',
+        `trustProxy: ${trust} hops are more than any chain of proxies has: every client could choose its own address`,
+        `Say how many proxies are in front of this server, at most ${MAX_HOPS}`,
+      )
+    }
+    return (_address, hop) => hop < trust
+  }
   const names = (typeof trust === 'string' ? trust.split(',') : [...trust]).map(name => name.trim()).filter(Boolean)
+  let compiled: (address: string, hop: number) => boolean
   try {
-    const compiled = proxyAddr.compile(names)
-    return (address, hop) => compiled(address, hop)
+    compiled = proxyAddr.compile(names)
   } catch (error) {
     throw new BouncerError(
       'ERR_INVALID',
@@ -61,7 +73,56 @@ export function compileTrust(trust: IdentityOptions['trustProxy']): (address: st
       'Use loopback, linklocal, uniquelocal, an address, a CIDR range or a number of hops',
     )
   }
+  const everybody = EVERYBODY.find(family => coversAll(names, family))
+  if (everybody) {
+    throw new BouncerError(
+      'ERR_UNSAFE',
+      `trustProxy: ${names.join(', ')} are all of ${everybody.name}: every client could choose its own address`,
+      'Name your proxies only ("loopback, 10.0.0.0/8")',
+    )
+  }
+  return (address, hop) => compiled(address, hop)
 }
+
+/** What clients have addresses from, as numbers of an IPv6 address: all of IPv4 but 0/8 and multicast, global IPv6. */
+const EVERYBODY = [
+  { name: 'IPv4', from: 0xffff01000000n, to: 0xffffdfffffffn },
+  { name: 'IPv6', from: 0x2n << 124n, to: (0x4n << 124n) - 1n },
+]
+
+/** First and last address of a range as proxy-addr reads it: a prefix or a netmask behind the slash, IPv4 as mapped IPv6. */
+function boundsOf(name: string): [bigint, bigint] | undefined {
+  const [address = '', bits] = name.split('/')
+  if (!ipaddr.isValid(address)) return undefined
+  const parsed = ipaddr.parse(address)
+  const v4 = parsed.kind() === 'ipv4'
+  const prefix =
+    bits === undefined
+      ? 128
+      : /^\d+$/.test(bits)
+        ? Number(bits)
+        : (ipaddr.parse(bits).prefixLengthFromSubnetMask() ?? 128)
+  const bytes = (v4 ? (parsed as ipaddr.IPv4).toIPv4MappedAddress() : parsed).toByteArray()
+  const number = bytes.reduce((sum, byte) => (sum << 8n) | BigInt(byte), 0n)
+  const free = BigInt(128 - Math.min(128, v4 && bits !== undefined ? prefix + 96 : prefix))
+  const from = (number >> free) << free
+  return [from, from + (1n << free) - 1n]
+}
+
+function coversAll(names: readonly string[], { from, to }: { from: bigint; to: bigint }): boolean {
+  const ranges = names.flatMap(name =>
+    [boundsOf(name) ?? []].filter((range): range is [bigint, bigint] => range.length > 0),
+  )
+  let next = from
+  for (const [first, last] of ranges.sort(([a], [b]) => (a < b ? -1 : 1))) {
+    if (first <= next && last >= next) next = last + 1n
+  }
+  return next > to
+}
+
+/** A part of a long header would keep all of it in memory for as long as the client is remembered. */
+const ownString = (part: string, whole: string | undefined) =>
+  whole !== undefined && whole.length > 64 ? Buffer.from(part).toString() : part
 
 function headerOf(peer: Peer, name: string): string | undefined {
   const value = peer.headers[name]
@@ -129,7 +190,7 @@ export function createIdentifier({
     if (!trusts(address, 0)) return isPrivate(address) ? { ...direct, probablyProxy: true } : direct
 
     const hops = walk(address, forwarded ?? '')
-    const last = hops.at(-1) as string
+    const last = ownString(hops.at(-1) as string, forwarded)
     const probablyProxy = header ? hops.length === 1 : trusts(last, hops.length - 1)
     const who = { client: clientOf(last, ipv6Prefix), address: last, hops, probablyProxy }
     return hops.length === 1 ? who : { ...who, header: header ?? 'x-forwarded-for' }

@@ -144,7 +144,8 @@ export class PolicyTable {
 
   /** Every pattern that matches, most specific first, for `explain`. */
   matches(method: string, path: string): { policy: CompiledPolicy; source: string }[] {
-    return [...this.enforced, ...this.shadows].filter(row => rowMatches(row, method, path))
+    const routed = asMounted(path)
+    return [...this.enforced, ...this.shadows].filter(row => rowMatches(row, method, path, routed))
   }
 
   get(id: string): CompiledPolicy | undefined {
@@ -152,11 +153,19 @@ export class PolicyTable {
   }
 }
 
-const rowMatches = (row: Row, method: string, path: string) =>
-  methodMatches(row.method, method) && (row.regexp === undefined || row.regexp.test(path))
+/**
+ * The path with repeated slashes as one. A router mounted at `/login` is asked for `//` by `/login//` and takes it for its `/`:
+ * each mount drops slashes in effect, so a policy that saw only the path as it stands could be walked round.
+ */
+const asMounted = (path: string) => (path.indexOf('//') < 0 ? path : path.replace(/\/{2,}/g, '/'))
+
+const rowMatches = ({ method: wanted, regexp }: Row, method: string, path: string, routed: string) =>
+  methodMatches(wanted, method) &&
+  (regexp === undefined || regexp.test(path) || (routed !== path && regexp.test(routed)))
 
 function find(rows: readonly Row[], method: string, path: string): CompiledPolicy | undefined {
-  for (const row of rows) if (rowMatches(row, method, path)) return row.policy
+  const routed = asMounted(path)
+  for (const row of rows) if (rowMatches(row, method, path, routed)) return row.policy
   return undefined
 }
 
@@ -174,6 +183,14 @@ function refuseTies(rows: readonly Row[]): void {
   })
 }
 
-/** `30 per 1m`, for people. */
-export const describeLimit = ({ limit, windowMs, capacity }: Limit) =>
-  `${limit} per ${formatDuration(windowMs)}${capacity === limit ? '' : ` (burst ${capacity})`}`
+const described = new WeakMap<Limit, string>()
+
+/** `30 per 1m`, for people; the same string each time, for each refusal keeps it. */
+export function describeLimit(limit: Limit): string {
+  const known = described.get(limit)
+  if (known !== undefined) return known
+  const { windowMs, capacity } = limit
+  const text = `${limit.limit} per ${formatDuration(windowMs)}${capacity === limit.limit ? '' : ` (burst ${capacity})`}`
+  described.set(limit, text)
+  return text
+}

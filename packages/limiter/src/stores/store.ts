@@ -36,7 +36,7 @@ export interface Verdict {
   readonly outcome: 'allowed' | 'limited' | 'blocked'
   /** Epoch ms by the store's clock. */
   readonly at: number
-  /** One a limit of the policy; empty when a block refused. */
+  /** One a limit of the policy; empty when a block refused and nobody looked at them (Redis: a flood of a block stays cheap). */
   readonly limits: readonly LimitVerdict[]
   /** The block that refused, or that this violation has set (then the outcome is `limited`). */
   readonly block?: Block
@@ -86,6 +86,8 @@ export interface StoreHealth {
   readonly latencyMs?: number
   /** Clients remembered, where counting them is free. */
   readonly clients?: number
+  /** Clients near a limit or blocked that the embedded store had to forget for others, since the start. */
+  readonly forgotten?: number
 }
 
 export type Answer<T> = T | Promise<T>

@@ -279,7 +279,10 @@ describe.each(places)('on %s', (_, open, share) => {
 
     // And it still limits to the unit, whatever policies and lists have come to be.
     const { policies, lists } = (await server.admin('GET', '/admin/state')).body as Json
-    for (const { policy } of policies) {
+    // The last one that is enforced would not go.
+    const elsewhere = { id: 'exact', match: '/nowhere-else', limits: [{ limit: 5, window: '1h' }], penalty: false }
+    await server.admin('PUT', '/admin/policies/exact', { policy: elsewhere })
+    for (const { policy } of policies.filter(({ policy }: Json) => policy.id !== 'exact')) {
       expect((await server.admin('DELETE', `/admin/policies/${encode(policy.id)}`)).status).toBe(204)
     }
     for (const { list, cidr } of lists) {

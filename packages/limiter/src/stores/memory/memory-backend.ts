@@ -1,9 +1,10 @@
-import type { ControlState, StatsFrame } from '../../contracts/index.ts'
+import type { ControlState, Diagnosis, StatsFrame } from '../../contracts/index.ts'
 import { MemoryAuditLog } from '../../control/audit.ts'
 import { MemoryLedger } from '../../control/ledger.ts'
 import { MemoryEventLog } from '../../events/event-log.ts'
 import { MemoryHistory } from '../../stats/history.ts'
 import type { Backend } from '../backend.ts'
+import type { StoreHealth } from '../store.ts'
 import { memoryKeys } from './memory-keys.ts'
 import { MemoryStore, type MemoryStoreOptions } from './memory-store.ts'
 
@@ -31,7 +32,19 @@ export function memoryBackend(options: MemoryStoreOptions & { seed: ControlState
       watching.add(listener)
       return () => watching.delete(listener)
     },
+    diagnose: async () => [judgeRoom(store.health(), store.maxClients)],
     countBlocks: () => store.countBlocks(),
     close: () => store.close(),
+  }
+}
+
+function judgeRoom({ clients = 0, forgotten = 0 }: StoreHealth, maxClients: number): Diagnosis {
+  const about = 'embedded store'
+  if (forgotten === 0) return { about, verdict: 'ok', says: `${clients} of at most ${maxClients} clients remembered` }
+  return {
+    about,
+    verdict: 'problem',
+    says: `${forgotten} clients that were near a limit or blocked had to be forgotten: there is room for ${maxClients}`,
+    mend: `Raise MAX_CLIENTS (maxClients), or use Redis, where every client has its place`,
   }
 }

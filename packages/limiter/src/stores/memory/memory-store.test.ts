@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { type PolicyInput, policySchema } from '../../contracts/index.ts'
-import { compilePolicy } from '../../policies/table.ts'
+import { compilePenalty, compilePolicy } from '../../policies/table.ts'
 import { testStore } from '../conformance.ts'
 import { MemoryStore, monotonicMicros } from './memory-store.ts'
 
@@ -122,6 +122,64 @@ describe('the embedded store’s memory', () => {
     expect(check('newcomer').outcome).toBe('allowed')
     flood(100)
     expect(blocked.map(isBlocked)).toEqual([false, ...Array(9).fill(true)])
+  })
+
+  const offenders = (maxClients: number) => {
+    const made = open(maxClients)
+    const penalised = compilePolicy(
+      policySchema.parse({ id: 'p', limits: [{ limit: 4, window: '1h' }] }),
+      compilePenalty({ threshold: 1, window: '5m', block: ['15m'], memory: '1d' }),
+      { algorithm: 'sliding_window', failMode: 'open' },
+    )
+    const offend = (client: string) => {
+      made.time.us += 1000
+      for (let i = 0; i < 5; i++)
+        made.store.check({ client, policy: penalised, cost: 1, route: 'GET /', penalise: true })
+    }
+    return { ...made, offend }
+  }
+
+  test('full of offenders, a tenth of the places is for newcomers, whose limits hold', () => {
+    const { check, block, isBlocked, names, offend, store } = offenders(100)
+    for (const client of names('banned', 5)) block(client)
+    for (const client of names('offender', 95)) offend(client)
+    const allowed = new Map<string, number>()
+    for (let round = 0; round < 10; round++) {
+      for (const client of names('newcomer', 9)) {
+        if (check(client).outcome === 'allowed') allowed.set(client, (allowed.get(client) ?? 0) + 1)
+      }
+    }
+    expect([...allowed.values()]).toEqual(Array(9).fill(4))
+    expect(names('banned', 5).every(isBlocked)).toBe(true)
+    expect(names('offender', 95).filter(isBlocked)).toHaveLength(86)
+    expect(store.health().forgotten).toBe(9)
+  })
+
+  test('an operator’s own block goes last of all', () => {
+    const { block, isBlocked, names, offend, check, store } = offenders(10)
+    for (const client of names('banned', 9)) block(client)
+    for (const client of names('offender', 30)) offend(client)
+    for (const client of names('light', 30)) check(client)
+    expect(names('banned', 9).map(isBlocked)).toEqual(Array(9).fill(true))
+    for (const client of names('more', 3)) block(client)
+    expect(names('banned', 9).map(isBlocked)).toEqual([false, false, ...Array(7).fill(true)])
+    expect(store.health().forgotten).toBeGreaterThan(30)
+  })
+
+  test('lets go of what has expired in who is remembered for longer', () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+    const { store, offend, advance, isBlocked } = offenders(10)
+    offend('offender')
+    expect([...store.entries()].map(({ key }) => key)).toHaveLength(2)
+    expect(store.client('offender')).toMatchObject({ offences: 1, refusals: [{ route: 'GET /' }] })
+    advance(2 * 3_600_000 + 2000)
+    vi.advanceTimersByTime(1000)
+    expect(isBlocked('offender')).toBe(false)
+    expect([...store.entries()]).toEqual([])
+    expect(store.client('offender')).toMatchObject({ offences: 1, refusals: [] })
+    advance(86_400_000)
+    vi.advanceTimersByTime(1000)
+    expect(store.health().clients).toBe(0)
   })
 
   test('blocks that have ended make room for new ones', () => {

@@ -17,9 +17,13 @@ import type {
 } from '../store.ts'
 import { Counters } from './counters.ts'
 import { decide, fits, measure } from './decide.ts'
-import { BLOCKED, COLD, HOT, type Linked, type Tier, Tiers } from './tiers.ts'
+import { BANNED, BLOCKED, COLD, HOT, type Linked, type Tier, Tiers } from './tiers.ts'
 
 const KEPT_REFUSALS = 10
+/** An old refusal explains nothing any more. */
+const REFUSAL_MS = 3_600_000
+/** So many clients a second are looked at for what has expired: all of a full default store in twenty seconds. */
+const SWEPT = 5000
 
 interface Violations {
   readonly windowUs: number
@@ -33,12 +37,21 @@ const within = ({ windowUs, times }: Violations, now: number) => times.filter(ti
 class Misdeeds {
   /** By Penalty.scope. */
   readonly violations = new Map<string, Violations>()
-  readonly refusals: Refusal[] = []
+  refusals: Refusal[] = []
   offences = 0
   /** µs; offences count until then. */
   offencesUntil = 0
   /** µs */
   graceUntil = 0
+  /** µs; nothing of it counts any more then. */
+  keptUntil = 0
+
+  /** Lets go of what has expired. */
+  trim(now: number): void {
+    for (const [scope, kept] of this.violations) if (within(kept, now).length === 0) this.violations.delete(scope)
+    const oldest = now / 1000 - REFUSAL_MS
+    if (this.refusals[0] && this.refusals[0].at < oldest) this.refusals = this.refusals.filter(({ at }) => at >= oldest)
+  }
 }
 
 /**
@@ -47,7 +60,7 @@ class Misdeeds {
  */
 class Client extends Counters implements Linked {
   block: Block | undefined
-  /** Nothing of it counts any more from this second on (see MemoryStore.second). */
+  /** None of its counters counts any more from this second on (see MemoryStore.second). */
   idleAt = 0
   /** The second in which it took its place in its tier's order: relinking at every check would cost as much as deciding. */
   placedAt = 0
@@ -72,6 +85,13 @@ function isNear(limits: readonly LimitVerdict[]): boolean {
   return false
 }
 
+const tierOf = ({ by }: Block): Tier => (by === 'auto' ? BLOCKED : BANNED)
+
+/** Something of them counts until then, µs. */
+function keep(misdeeds: Misdeeds, until: number): void {
+  misdeeds.keptUntil = Math.max(misdeeds.keptUntil, until)
+}
+
 function misdeedsOf(client: Client): Misdeeds {
   client.misdeeds ??= new Misdeeds()
   return client.misdeeds
@@ -85,6 +105,9 @@ const inTurn = (a: BlockPlace, b: BlockPlace) =>
   a.until - b.until || (a.client < b.client ? -1 : Number(a.client > b.client))
 
 const wordsOf = (log: Log) => ({ units: sizeOf(log), oldest: sizeOf(log) > 0 ? entryAt(log, 0) : null })
+
+/** A string of its own: a part of a request's line would keep the whole line, 16 kB of it, in memory. */
+const copyOf = (text: string) => Buffer.from(text).toString()
 
 /** Microseconds since the epoch that never run backwards, whatever is done to the machine's clock. */
 export const monotonicMicros = (): number => Math.floor((timeOrigin + performance.now()) * 1000)
@@ -100,24 +123,31 @@ export interface MemoryStoreOptions {
 }
 
 /**
- * The embedded store: the reference algorithms over bounded memory. When full it forgets idle clients first, then the
- * least recently used, then those near a limit or with violations; a block in force goes last, the oldest first.
+ * The embedded store: the reference algorithms over bounded memory. When full it forgets idle clients first, then light ones,
+ * then those near a limit or with violations, then automatic blocks, each the least recently used first; a block that an
+ * operator has set goes last of all. A tenth of the places is for light clients whoever else is there: else each newcomer
+ * would displace the one before, and no limit would hold for any of them.
  */
 export class MemoryStore implements Store {
   readonly kind = 'memory'
   private readonly clients = new Map<string, Client>()
   private readonly tiers = new Tiers<Client>()
-  private readonly maxClients: number
+  readonly maxClients: number
   private readonly clock: () => number
   private readonly startedAt: number
   private readonly sweeper: NodeJS.Timeout
-  private lastDemotion = 0
+  private readonly lightPlaces: number
+  /** Goes round all clients, a part each second. */
+  private round: Iterator<Client> | undefined
+  /** Clients near a limit, with violations or blocked that had to go for others. */
+  private forgotten = 0
 
   constructor({ maxClients = 100_000, clock = monotonicMicros }: MemoryStoreOptions = {}) {
     this.maxClients = maxClients
+    this.lightPlaces = Math.max(1, Math.floor(maxClients / 10))
     this.clock = clock
     this.startedAt = clock()
-    this.sweeper = setInterval(() => this.sweep(2000), 1000)
+    this.sweeper = setInterval(() => this.sweep(), 1000)
     this.sweeper.unref()
   }
 
@@ -126,7 +156,8 @@ export class MemoryStore implements Store {
   }
 
   health(): StoreHealth {
-    return { state: 'ok', detail: 'embedded, in this process', clients: this.clients.size }
+    const { forgotten, clients } = this
+    return { state: 'ok', detail: 'embedded, in this process', clients: clients.size, forgotten }
   }
 
   check({ client: id, policy, cost, route, penalise }: Check): Verdict {
@@ -135,7 +166,7 @@ export class MemoryStore implements Store {
     const client = this.clients.get(id) ?? this.admit(id, now)
     if (client.block !== undefined && !policy.shadow) {
       const block = this.blockOf(client, at)
-      if (block) return { outcome: 'blocked', at, limits: [], block }
+      if (block) return { outcome: 'blocked', at, limits: measure(policy, client, now, cost), block }
     }
     const limits = decide(policy, client, now, cost)
     const second = this.second(now)
@@ -148,7 +179,7 @@ export class MemoryStore implements Store {
     this.touch(client, HOT, second)
     if (policy.shadow) return { outcome: 'limited', at, limits }
     const refused = policy.limits.find((_, i) => limits[i]?.retryAfterMs !== 0) as Limit
-    this.remember(client, { at, policy: policy.id, route, limit: describeLimit(refused) })
+    this.remember(client, { at, policy: policy.id, route: copyOf(route), limit: describeLimit(refused) })
     if (!policy.penalty || !penalise || cost > policy.maxCost || (client.misdeeds?.graceUntil ?? 0) > now)
       return { outcome: 'limited', at, limits }
     return { outcome: 'limited', at, limits, ...this.violate(client, policy, policy.penalty, now) }
@@ -218,9 +249,9 @@ export class MemoryStore implements Store {
         misdeeds.graceUntil = 0
       }
       if (graceMs > 0) {
-        const graceUntil = now + graceMs * 1000
-        misdeedsOf(forgiven).graceUntil = graceUntil
-        this.keep(forgiven, graceUntil)
+        const misdeeds = misdeedsOf(forgiven)
+        misdeeds.graceUntil = now + graceMs * 1000
+        keep(misdeeds, misdeeds.graceUntil)
       }
       if (!keepCounters) forgiven.clear()
       this.tiers.place(forgiven, graceMs > 0 || keepCounters ? HOT : COLD)
@@ -236,11 +267,7 @@ export class MemoryStore implements Store {
 
   blocks(limit: number, after?: BlockPlace): BlockList {
     const at = Math.floor(this.clock() / 1000)
-    const all: Block[] = []
-    for (const client of this.tiers.of(BLOCKED)) {
-      const block = this.blockOf(client, at)
-      if (block) all.push(block)
-    }
+    const all = [...this.blocked(at)]
     const total = all.length
     const rest = after ? all.filter(block => inTurn(block, after) > 0) : all
     if (rest.length <= limit) return { blocks: rest.sort(inTurn), total }
@@ -253,7 +280,7 @@ export class MemoryStore implements Store {
   countBlocks(): number {
     const at = Math.floor(this.clock() / 1000)
     let count = 0
-    for (const client of this.tiers.of(BLOCKED)) if (this.blockOf(client, at)) count++
+    for (const _ of this.blocked(at)) count++
     return count
   }
 
@@ -288,6 +315,15 @@ export class MemoryStore implements Store {
     clearInterval(this.sweeper)
   }
 
+  private *blocked(at: number): Generator<Block> {
+    for (const tier of [BLOCKED, BANNED] as const) {
+      for (const client of this.tiers.of(tier)) {
+        const block = this.blockOf(client, at)
+        if (block) yield block
+      }
+    }
+  }
+
   private blockOf(client: Client, at: number): Block | undefined {
     if (client.block && client.block.until <= at) client.block = undefined
     return client.block
@@ -299,7 +335,7 @@ export class MemoryStore implements Store {
     const times = within({ windowUs, times: misdeeds.violations.get(penalty.scope)?.times ?? [] }, now)
     times.push(now)
     misdeeds.violations.set(penalty.scope, { windowUs, times })
-    this.keep(client, now + penalty.windowMs * 1000)
+    keep(misdeeds, now + windowUs)
     const violations = times.length
     if (violations < penalty.threshold) return { violations }
 
@@ -310,7 +346,7 @@ export class MemoryStore implements Store {
     const block = this.setBlock(client, now, durationMs, { reason, by: 'auto', offence, policy: policy.id })
     misdeeds.offences = offence
     misdeeds.offencesUntil = now + (durationMs + penalty.memoryMs) * 1000
-    this.keep(client, misdeeds.offencesUntil)
+    keep(misdeeds, misdeeds.offencesUntil)
     return { violations, block }
   }
 
@@ -322,19 +358,13 @@ export class MemoryStore implements Store {
   ): Block {
     const since = Math.floor(now / 1000)
     client.block = { client: client.id, ...why, since, until: since + durationMs }
-    this.keep(client, now + durationMs * 1000)
-    this.tiers.place(client, BLOCKED)
+    this.tiers.place(client, tierOf(client.block))
     return client.block
   }
 
   /** Whole seconds since the start: small integers need no memory of their own. */
   private second(us: number): number {
     return Math.floor((us - this.startedAt) / 1_000_000)
-  }
-
-  /** Something of it counts until then, µs. */
-  private keep(client: Client, until: number): void {
-    client.idleAt = Math.max(client.idleAt, this.second(until) + 1)
   }
 
   private remember(client: Client, refusal: Refusal): void {
@@ -347,7 +377,7 @@ export class MemoryStore implements Store {
   private touch(client: Client, tier: Tier, second: number): void {
     if (tier <= client.tier && client.placedAt === second) return
     const { misdeeds } = client
-    const held = client.block ? BLOCKED : misdeeds?.violations.size || misdeeds?.graceUntil ? HOT : tier
+    const held = client.block ? tierOf(client.block) : misdeeds?.violations.size || misdeeds?.graceUntil ? HOT : tier
     client.placedAt = second
     this.tiers.place(client, held)
   }
@@ -366,26 +396,45 @@ export class MemoryStore implements Store {
     this.tiers.remove(client)
   }
 
+  /** Makes room for a light client. */
   private evict(now: number): void {
-    if (!this.tiers.first(COLD) && now - this.lastDemotion > 1_000_000) {
-      this.lastDemotion = now
-      this.sweep(Number.POSITIVE_INFINITY)
-      if (this.clients.size < this.maxClients) return
-    }
-    const victim = this.tiers.first(COLD) ?? this.tiers.first(HOT) ?? this.tiers.first(BLOCKED)
-    if (victim) this.forget(victim)
+    const { tiers } = this
+    const [light, near, blocked] = [tiers.first(COLD), tiers.first(HOT), tiers.first(BLOCKED)]
+    const idle = [light, near, blocked, tiers.first(BANNED)].find(client => client && this.isIdle(client, now))
+    if (idle) return this.forget(idle)
+    if (light && tiers.sizes[COLD] >= this.lightPlaces) return this.forget(light)
+    const victim = near ?? blocked ?? light ?? tiers.first(BANNED)
+    if (!victim) return
+    if (victim !== light) this.forgotten++
+    this.forget(victim)
   }
 
-  /** Forgets who is idle among the least recently used of each tier. */
-  private sweep(atMost: number): void {
+  private isIdle(client: Client, now: number): boolean {
+    return (
+      client.idleAt <= this.second(now) &&
+      this.blockOf(client, Math.floor(now / 1000)) === undefined &&
+      (client.misdeeds === undefined || client.misdeeds.keptUntil <= now)
+    )
+  }
+
+  /** Lets go of what has expired: at once of who is idle, of the rest of it in one that is remembered for longer. */
+  private sweep(): void {
     const now = this.clock()
-    for (const tier of [COLD, HOT, BLOCKED] as const) {
-      let seen = 0
-      for (const client of this.tiers.of(tier)) {
-        if (++seen > atMost) break
-        if (client.idleAt <= this.second(now)) this.forget(client)
-        else if (tier === BLOCKED && !this.blockOf(client, Math.floor(now / 1000))) this.tiers.place(client, HOT)
+    const second = this.second(now)
+    for (let seen = 0; seen < SWEPT; seen++) {
+      this.round ??= this.clients.values()
+      const { done, value: client } = this.round.next()
+      if (done) {
+        this.round = undefined
+        return
       }
+      if (this.isIdle(client, now)) {
+        this.forget(client)
+        continue
+      }
+      if (client.idleAt <= second) client.clear()
+      client.misdeeds?.trim(now)
+      if (client.tier >= BLOCKED && client.block === undefined) this.tiers.place(client, HOT)
     }
   }
 }

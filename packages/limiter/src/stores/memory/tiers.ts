@@ -1,8 +1,9 @@
-/** How much it would hurt to forget a client. */
+/** How much it would hurt to forget a client: light, near a limit or with violations, blocked for them, blocked by an operator. */
 export const COLD = 0
 export const HOT = 1
 export const BLOCKED = 2
-export type Tier = typeof COLD | typeof HOT | typeof BLOCKED
+export const BANNED = 3
+export type Tier = typeof COLD | typeof HOT | typeof BLOCKED | typeof BANNED
 
 /** A member of the tiers: alone, both its neighbours are itself. */
 export interface Linked {
@@ -17,14 +18,21 @@ class End implements Linked {
   newer: Linked = this
 }
 
-/** Three lists in order of last use, so that what is forgotten first is always at hand. */
+/** A list a tier in order of last use, so that what is forgotten first is always at hand. */
 export class Tiers<T extends Linked> {
-  private readonly ends = [new End(), new End(), new End()] as const
+  /** How many are in each tier. */
+  readonly sizes: [number, number, number, number] = [0, 0, 0, 0]
+  private readonly ends = [new End(), new End(), new End(), new End()] as const
 
   /** Puts a node last in a tier's order: used just now. */
   place(node: T, tier: Tier): void {
     const end = this.ends[tier]
     if (node.newer === end) return
+    if (node.newer === node) this.sizes[tier]++
+    else if (node.tier !== tier) {
+      this.sizes[node.tier]--
+      this.sizes[tier]++
+    }
     node.older.newer = node.newer
     node.newer.older = node.older
     node.tier = tier
@@ -35,6 +43,7 @@ export class Tiers<T extends Linked> {
   }
 
   remove(node: T): void {
+    if (node.newer !== node) this.sizes[node.tier]--
     node.older.newer = node.newer
     node.newer.older = node.older
     node.older = node

@@ -47,6 +47,13 @@ export type RedisOptions = z.input<typeof redisSchema>
 /** Redis settings that cannot contradict each other any more. */
 export function parseRedis(options: z.output<typeof redisSchema>) {
   const ways = [options.url ?? options.host, options.cluster, options.sentinels].filter(way => way !== undefined)
+  if (ways.length === 0) {
+    throw new BouncerError(
+      'ERR_INVALID',
+      'redis: names no Redis (a url that is undefined?)',
+      'Give url (redis://127.0.0.1:6379), host, cluster or sentinels; leave redis out to count in this process',
+    )
+  }
   if (ways.length > 1) {
     throw new BouncerError(
       'ERR_CONTRADICTION',
