@@ -223,7 +223,7 @@ export class Bouncer implements Decider {
     if (cost !== undefined && !(Number.isSafeInteger(cost) && cost >= 0)) {
       throw new BouncerError(
         'ERR_INVALID',
-        `a cost of ${cost} for ${method} ${path.slice(0, 200)}`,
+        `a cost of ${JSON.stringify(cost)} for ${method} ${path.slice(0, 200)}`,
         'cost(req) must return an integer from 0',
       )
     }

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import parseUrl from 'parseurl'
 import * as z from 'zod'
-import { type Decision, isAllowed, strict } from './contracts/index.ts'
+import { type Decision, isAllowed, oneOf, strict } from './contracts/index.ts'
 import { parseWith } from './control/parse.ts'
 import { HEADER_NAMES, HEADER_STYLES, type HeaderStyle, type HeaderTarget, problemOf } from './headers.ts'
 import type { Answer } from './stores/store.ts'
@@ -68,7 +68,7 @@ const optionsSchema = strict({
   cost: hook,
   refundWhen: hook,
   client: hook,
-  headers: z.enum(HEADER_STYLES).optional(),
+  headers: oneOf(HEADER_STYLES).optional(),
 })
 
 const LINGER_MS = 5000

@@ -6,6 +6,7 @@ import {
   type ControlState,
   FAIL_MODES,
   type FailMode,
+  oneOf,
   type PenaltySettings,
   type PolicyInput,
   penaltySchema,
@@ -63,7 +64,7 @@ const functionSchema = <T>() => z.custom<T>(value => typeof value === 'function'
 
 const schema = strict({
   policies: z.array(policySchema).min(1, 'no policy: nothing would be limited').max(1000).default(builtInPolicies),
-  algorithm: z.enum(ALGORITHMS).default('sliding_window'),
+  algorithm: oneOf(ALGORITHMS).default('sliding_window'),
   penalty: z.union([z.literal(false), penaltySchema]).default((): PenaltySettings => penaltySchema.parse({})),
   allow: z.array(z.string()).default([]),
   deny: z.array(z.string()).default([]),
@@ -82,7 +83,7 @@ const schema = strict({
     .optional(),
   ipv6Prefix: settingsSchema.shape.ipv6Prefix,
   redis: redisSchema.optional(),
-  failMode: z.enum(FAIL_MODES).default('open'),
+  failMode: oneOf(FAIL_MODES).default('open'),
   maxClients: z.int().min(10).max(10_000_000).default(100_000),
   clock: functionSchema<() => number>().optional(),
   instance: z.string().min(1).max(100).optional(),

@@ -7,6 +7,7 @@ import {
   FAIL_MODES,
   findingsOf,
   guess,
+  oneOf,
   penaltySchema,
   settingsSchema,
 } from '@api-bouncer/limiter'
@@ -15,7 +16,7 @@ import * as z from 'zod'
 import { MIN_TOKEN } from './control/access.ts'
 import { isLoopback } from './net.ts'
 import { REDIS_EXAMPLES, redisOf, redisVariables } from './redis-settings.ts'
-import { ConfigError, integer, oneOf, setting } from './setting.ts'
+import { ConfigError, integer, setting } from './setting.ts'
 
 const port = integer(0, 65_535, 'a port')
 

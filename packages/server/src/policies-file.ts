@@ -96,16 +96,14 @@ function nodeAt(document: Document, path: readonly PropertyKey[]): Node | undefi
   return isNode(node) ? node : undefined
 }
 
-/** The limiter names what it objects to in quotes: the first scalar that is quoted so, or the start. */
+/** The limiter names what it objects to in quotes: the first scalar that is quoted so, in its last place (a second one is one too many), or the start. */
 function quotedIn(document: Document, message: string): number {
   const quoted = [...message.matchAll(/"([^"]+)"/g)].map(match => match[1])
   for (const text of quoted) {
     let offset: number | undefined
     visit(document, {
       Scalar: (key, node) => {
-        if (key === 'key' || String(node.value) !== text) return undefined
-        offset = node.range?.[0]
-        return visit.BREAK
+        if (key !== 'key' && String(node.value) === text) offset = node.range?.[0]
       },
     })
     if (offset !== undefined) return offset

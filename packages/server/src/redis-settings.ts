@@ -1,6 +1,6 @@
-import type { BouncerOptions } from '@api-bouncer/limiter'
+import { type BouncerOptions, oneOf } from '@api-bouncer/limiter'
 import * as z from 'zod'
-import { ConfigError, oneOf, secretive } from './setting.ts'
+import { ConfigError, secretive } from './setting.ts'
 
 /** `host`, `host:port`, `[v6]:port`, several behind commas. */
 const endpoints = secretive(text => {

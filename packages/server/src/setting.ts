@@ -1,4 +1,4 @@
-import { BouncerError, guess } from '@api-bouncer/limiter'
+import { BouncerError } from '@api-bouncer/limiter'
 import * as z from 'zod'
 
 /** A setting or file that stops the start. The message is one line: what is wrong, where, and how to mend it. */
@@ -33,13 +33,3 @@ export const integer = (min: number, max: number, what: string) =>
     const value = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN
     return value >= min && value <= max ? value : undefined
   }, `${what} (${min} to ${max})`)
-
-/** One of some words; a near miss is told which one was meant. */
-export const oneOf = <const T extends string>(words: readonly T[]) =>
-  z.string().transform((text, ctx): T => {
-    if ((words as readonly string[]).includes(text)) return text as T
-    const meant = guess(text, words)
-    const known = meant ? `did you mean "${meant}"?` : `known: ${words.join(', ')}`
-    ctx.addIssue({ code: 'custom', message: `"${text.slice(0, 100)}" is unknown (${known})` })
-    return z.NEVER
-  })

@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { formatDuration, parseDuration } from './duration.ts'
-import { guess, strict } from './strict.ts'
+import { guess, oneOf, strict } from './strict.ts'
 
 export const ALGORITHMS = ['sliding_window', 'token_bucket', 'gcra', 'sliding_window_counter', 'fixed_window'] as const
 export type AlgorithmId = (typeof ALGORITHMS)[number]
@@ -108,13 +108,13 @@ export const policySchema = strict({
     .default(['*'])
     .meta({ description: 'Where it applies: "*", "/auth/*", "POST /auth/:action"' }),
   /** Absent: the server's default (RATE_LIMIT_ALGORITHM). */
-  algorithm: z.enum(ALGORITHMS).optional(),
+  algorithm: oneOf(ALGORITHMS).optional(),
   limits: z.array(limitSchema).min(1).max(8),
   /** Units a request costs. */
   cost: z.int().min(1).max(1_000_000).default(1),
-  mode: z.enum(MODES).default('enforce'),
+  mode: oneOf(MODES).default('enforce'),
   /** What decides when Redis does not answer in time. Absent: the server's default (FAIL_MODE). */
-  failMode: z.enum(FAIL_MODES).optional(),
+  failMode: oneOf(FAIL_MODES).optional(),
   /** Absent: the fleet's penalty. An override counts this policy's violations on their own; `false`: they never block. */
   penalty: z.union([z.literal(false), penaltySchema]).optional(),
 }).superRefine((policy, ctx) => {
@@ -128,7 +128,7 @@ export const policySchema = strict({
       })
     }
     seen.add(limit.window)
-    if (policy.cost > Math.min(limit.limit, limit.burst ?? limit.limit)) {
+    if (policy.cost > Math.min(limit.limit, limit.burst || limit.limit)) {
       ctx.addIssue({
         code: 'custom',
         path: ['cost'],

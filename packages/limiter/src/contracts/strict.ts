@@ -25,6 +25,16 @@ export function strict<T extends z.ZodRawShape>(shape: T) {
   })
 }
 
+/** One of some words; a near miss is told which one was meant. */
+export const oneOf = <const T extends readonly [string, ...string[]]>(words: T) =>
+  z.enum(words, {
+    error: ({ input }) => {
+      const meant = typeof input === 'string' ? guess(input, words) : undefined
+      const known = meant ? `did you mean "${meant}"?` : `known: ${words.join(', ')}`
+      return `${JSON.stringify(input)?.slice(0, 100)} is unknown (${known})`
+    },
+  })
+
 /** One finding of a validation: where, and what is wrong. */
 export interface Finding {
   readonly path: readonly PropertyKey[]
@@ -42,10 +52,25 @@ export function findingsOf(error: z.ZodError): Finding[] {
         const closest = [...issue.errors].sort((a, b) => depth(b) - depth(a))[0] as z.core.$ZodIssue[]
         if (depth(closest) > 0 || closest.some(({ code }) => code === 'custom')) return flatten(closest, where)
       }
+      const message = plain(issue)
       const unknown = issue.code === 'unrecognized_keys' ? { unknown: issue.keys } : {}
-      return [{ path: where, message: issue.message, ...unknown }]
+      return [{ path: where, message, ...unknown }]
     })
   return flatten(error.issues, [])
+}
+
+/** What an alternative wants, where that is a word or two. */
+function wanted([issue]: readonly z.core.$ZodIssue[]): string | undefined {
+  if (issue?.code === 'invalid_type') return issue.expected
+  return issue?.code === 'invalid_value' ? issue.values.map(value => JSON.stringify(value)).join(' or ') : undefined
+}
+
+/** The library's words where they say enough. */
+function plain(issue: z.core.$ZodIssue): string {
+  if (issue.code === 'invalid_type' && issue.expected === 'int') return 'expected a whole number'
+  if (issue.code !== 'invalid_union' || issue.errors.length === 0) return issue.message
+  const all = issue.errors.map(wanted)
+  return all.every(one => one !== undefined) ? `expected ${[...new Set(all)].join(' or ')}` : issue.message
 }
 
 /** The findings on one line: `limits.0.window: "1 fortnight" is not a duration …`. */

@@ -78,26 +78,30 @@ function again(error: Error, redis: Evaluator, question: Question, encoding: Enc
 /** Whether the server answered so, rather than the connection ending. */
 export const isReply = (error: unknown): error is Error => (error as Error).name === 'ReplyError'
 
-export const unavailable = (what: string) =>
-  new BouncerError('ERR_UNAVAILABLE', what, 'The fail mode decides meanwhile; see /health, and bouncer status')
+const MEANWHILE = 'The fail mode decides meanwhile; see /health, and bouncer status'
+
+export const unavailable = (what: string, mend = MEANWHILE) => new BouncerError('ERR_UNAVAILABLE', what, mend)
 
 /** What the driver says where no connection is up, in words for who does not know it. */
 const plainly = (message: string) =>
   message.startsWith("Stream isn't writeable") ? 'Redis does not answer (not connected); this was not sent' : message
 
-/** An answer, or ERR_UNAVAILABLE when it fails or takes longer. */
+/** Of what an operator asks: no fail mode answers that. */
+const AGAIN = 'Try again when it answers; bouncer status says when'
+
+/** An answer to an operator, or ERR_UNAVAILABLE when it fails or takes longer. */
 export async function withTimeout<T>(answer: Promise<T>, ms: number, onLate?: () => void): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {
       onLate?.()
-      reject(unavailable(`no answer from Redis within ${ms} ms`))
+      reject(unavailable(`no answer from Redis within ${ms} ms`, AGAIN))
     }, ms)
   })
   try {
     return await Promise.race([answer, late])
   } catch (error) {
-    throw unavailable(plainly((error as Error).message))
+    throw error instanceof BouncerError ? error : unavailable(plainly((error as Error).message), AGAIN)
   } finally {
     clearTimeout(timer)
   }
