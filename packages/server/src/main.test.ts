@@ -45,7 +45,7 @@ describe('the server process', () => {
     const env = {
       PORT: String(port),
       ADMIN_PORT: String(admin),
-      ADMIN_TOKEN: 'a-token',
+      ADMIN_TOKEN: TOKEN,
       XDG_STATE_HOME: temporaryFolder(),
     }
     const command = `ulimit -n 400; exec ${process.execPath} --import tsx --conditions=@api-bouncer/source packages/server/src/main.ts`
@@ -57,7 +57,7 @@ describe('the server process', () => {
     await new Promise(resolve => setTimeout(resolve, 1500))
     expect(slow.filter(({ socket }) => !socket.destroyed).length).toBeGreaterThan(200)
     const status = await fetch(`http://127.0.0.1:${admin}/admin/status`, {
-      headers: { authorization: 'Bearer a-token' },
+      headers: { authorization: `Bearer ${TOKEN}` },
       signal: AbortSignal.timeout(5000),
     })
     expect(status.status).toBe(200)

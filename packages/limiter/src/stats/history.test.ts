@@ -194,7 +194,7 @@ describe('the history', () => {
     expect(await redis.pttl('api_bouncer:history:{192.0.2.7}')).toBeGreaterThan(3_600_000)
     const b = await openRedis(server, 'b')
     expect((await b.keys.get('api_bouncer:history:{192.0.2.7}'))?.words).toMatch(
-      /^requests by the minute of 192\.0\.2\.7: 61 fields/,
+      /^requests by the minute of 192\.0\.2\.7: 61 minutes/,
     )
     const second = keys.find(key => key.includes(':10s:')) as string
     expect((await b.keys.get(second))?.words).toMatch(/^all requests in 10s from \d{4}-.*: \d+ fields/)

@@ -5,7 +5,8 @@ import { control, keys } from '../../api.ts'
 import { newestFrame, useLive } from '../../live.ts'
 import { millis, percent, percentile, rate } from '../../numbers.ts'
 import { addTallies, hitRate, LOOKS, type Shown, tallyOfPolicies } from '../../outcomes.ts'
-import { ratesOf } from './points.ts'
+import { serverNow } from '../../time.ts'
+import { pointsOf, ratesOf } from './points.ts'
 
 /** The last minute of a figure, small. */
 function Sparkline({ values, color }: { values: readonly number[]; color: string }) {
@@ -63,6 +64,7 @@ function Tile({ name, value, exact, note, values, color = 'var(--mantine-color-d
 }
 
 const MINUTE = 60
+const NOTHING = tallyOfPolicies({})
 
 const sumOf = (histograms: readonly (readonly number[])[]): number[] =>
   histograms.reduce<number[]>((sum, one) => one.map((n, i) => n + (sum[i] ?? 0)), [])
@@ -75,9 +77,12 @@ const finite = (n: number | undefined) => (n === undefined || Number.isFinite(n)
 export function Tiles() {
   const frames = useLive(live => live.frames)
   const newest = useLive(newestFrame)
-  const minute = frames.slice(-MINUTE)
-  const rates = minute.map(ratesOf)
-  const now = rates.at(-1)
+  const history = useQuery({ queryKey: keys.stats('5m'), queryFn: () => control.stats({ range: '5m' }) })
+  // What came before this page was opened belongs to the minute too.
+  const rates = pointsOf('5m', history.data, frames, newest?.at ?? history.data?.at ?? serverNow())
+    .slice(-MINUTE)
+    .map(({ rates }) => rates ?? NOTHING)
+  const now = newest && ratesOf(newest)
   const outcome = (key: Shown) => ({
     name: `${LOOKS[key].name} /s`,
     mark: LOOKS[key].mark,
@@ -89,7 +94,6 @@ export function Tiles() {
   const recent = frames.slice(-10)
   const latency = sumOf(recent.map(frame => frame.latency))
   const [p50, p99] = [percentile(latency, 0.5), percentile(latency, 0.99)]
-  const history = useQuery({ queryKey: keys.stats('5m'), queryFn: () => control.stats({ range: '5m' }) })
   const set =
     (history.data?.buckets ?? []).reduce((sum, { blocks }) => sum + blocks, 0) +
     frames.reduce((sum, { at, blocks }) => sum + (at > (history.data?.at ?? 0) ? blocks : 0), 0)
@@ -102,13 +106,13 @@ export function Tiles() {
         name="refused"
         value={percent(hitRate(addTallies(recent.map(({ policies }) => tallyOfPolicies(policies)))))}
         exact="hit rate: what share of the requests of the last 10 s was limited or blocked"
-        values={minute.map(({ policies }) => hitRate(tallyOfPolicies(policies)) ?? 0)}
+        values={rates.map(tally => hitRate(tally) ?? 0)}
       />
       <Tile
         name="decision p99"
         value={p99 === Number.POSITIVE_INFINITY ? '> 1 s' : millis(p99)}
         exact={`time to decide, last 10 s: p50 ${millis(finite(p50))}, p99 ${millis(finite(p99))}`}
-        values={p99s(minute)}
+        values={p99s(frames.slice(-MINUTE))}
       />
       <Tile
         name="active blocks"
