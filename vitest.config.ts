@@ -5,7 +5,6 @@ export default defineConfig({
   resolve: { conditions: ['@api-bouncer/source'] },
   ssr: { resolve: { conditions: ['@api-bouncer/source'], externalConditions: ['@api-bouncer/source'] } },
   test: {
-    include: ['packages/*/src/**/*.test.ts', 'packages/*/src/**/*.test.tsx', 'bench/src/**/*.test.ts'],
     // The command line is tested as it is started: from its bundle, made anew when it is older than its sources.
     globalSetup: 'scripts/test-bundle.ts',
     testTimeout: 30_000,
@@ -13,5 +12,10 @@ export default defineConfig({
     maxWorkers: 2,
     // CI's machine is shared: a test that kills and freezes real processes may meet a slow moment. Once; here never.
     retry: process.env.CI ? 1 : 0,
+    projects: [
+      { extends: true, test: { name: 'packages', include: ['packages/*/src/**/*.test.{ts,tsx}'] } },
+      // What holds under faults and floods is judged by waits and ratios: on a machine that does nothing else meanwhile.
+      { extends: true, test: { name: 'trials', include: ['bench/src/**/*.test.ts'], sequence: { groupOrder: 1 } } },
+    ],
   },
 })
