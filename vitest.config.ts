@@ -14,8 +14,12 @@ export default defineConfig({
     retry: process.env.CI ? 1 : 0,
     projects: [
       { extends: true, test: { name: 'packages', include: ['packages/*/src/**/*.test.{ts,tsx}'] } },
-      // What holds under faults and floods is judged by waits and ratios: on a machine that does nothing else meanwhile.
-      { extends: true, test: { name: 'trials', include: ['bench/src/**/*.test.ts'], sequence: { groupOrder: 1 } } },
+      // Ratios against peers want a machine that does nothing else; what holds under faults is judged by waits, after the rest.
+      { extends: true, test: { name: 'guard', include: ['bench/src/guard.test.ts'], sequence: { groupOrder: 1 } } },
+      {
+        extends: true,
+        test: { name: 'trials', include: ['bench/src/reliability/**/*.test.ts'], sequence: { groupOrder: 2 } },
+      },
     ],
   },
 })
