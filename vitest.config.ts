@@ -14,11 +14,15 @@ export default defineConfig({
     retry: process.env.CI ? 1 : 0,
     projects: [
       { extends: true, test: { name: 'packages', include: ['packages/*/src/**/*.test.{ts,tsx}'] } },
-      // Ratios against peers want a machine that does nothing else; what holds under faults is judged by waits, after the rest.
-      { extends: true, test: { name: 'guard', include: ['bench/src/guard.test.ts'], sequence: { groupOrder: 1 } } },
+      // What is judged by waits and by ratios against peers: after the rest, one file at a time, on a machine that does nothing else.
       {
         extends: true,
-        test: { name: 'trials', include: ['bench/src/reliability/**/*.test.ts'], sequence: { groupOrder: 2 } },
+        test: {
+          name: 'trials',
+          include: ['bench/src/**/*.test.ts'],
+          fileParallelism: false,
+          sequence: { groupOrder: 1 },
+        },
       },
     ],
   },
