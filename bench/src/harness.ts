@@ -31,6 +31,14 @@ export interface Goal {
   readonly unsure?: boolean
 }
 
+/** A goal that holds or does not, in words. */
+export const goal = (what: string, wanted: string, measured: string, met: boolean): Goal => ({
+  what,
+  goal: wanted,
+  measured,
+  met,
+})
+
 /** What a bench found: its part of the report. */
 export interface Section {
   /** Drawn above the tables. */

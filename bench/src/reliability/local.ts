@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { RedisOptions } from '@api-bouncer/limiter'
 import { RedisServer } from '@api-bouncer/limiter/testing/redis-server'
-import { type Bench, type Context, type Goal, type Section, Worker, whole } from '../harness.ts'
+import { type Bench, type Context, goal, type Section, Worker, whole } from '../harness.ts'
 import type { Args, Calls } from './apis.ts'
 import { Clients } from './traffic.ts'
 
@@ -72,12 +72,6 @@ async function run({ quick, log }: Context): Promise<Section> {
   const least = Math.min(...alone.values())
   const beyond = Math.max(...names.map(name => (spent.get(name) ?? 0) - LIMIT))
   log(`  ${born} instances: ${least} to ${most} admitted without Redis, of at most ${bound}`)
-  const goal = (what: string, wanted: string, measured: string, met: boolean): Goal => ({
-    what,
-    goal: wanted,
-    measured,
-    met,
-  })
   return {
     tables: [
       {

@@ -1,5 +1,5 @@
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
-import { type Bench, fixed, type Goal, type Section, Worker, whole } from '../harness.ts'
+import { type Bench, fixed, goal, type Section, Worker, whole } from '../harness.ts'
 import { BenchRedis } from '../redis.ts'
 import type { Args, Calls } from './apis.ts'
 import { account, Follower, GATHERED_MS, type Refusal } from './told.ts'
@@ -137,12 +137,6 @@ async function run({ quick, seed, log }: Parameters<Bench['run']>[0]): Promise<S
     log(
       `  ${seen.length >> 1} restarts: fleet right after at most ${whole(slowest)} ms; a dead one gone after ${whole(died)} ms`,
     )
-    const goal = (what: string, wanted: string, measured: string, met: boolean): Goal => ({
-      what,
-      goal: wanted,
-      measured,
-      met,
-    })
     return {
       tables: [
         {

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { BouncerOptions } from '@api-bouncer/limiter'
 import { RedisServer } from '@api-bouncer/limiter/testing/redis-server'
 import { Redis } from 'ioredis'
-import { type Bench, type Context, fixed, type Goal, median, random, type Section, Worker, whole } from '../harness.ts'
+import { type Bench, type Context, fixed, goal, median, random, type Section, Worker, whole } from '../harness.ts'
 import type { Args, Calls } from './apis.ts'
 import { LagWatch, stalledWithin } from './lag.ts'
 import { Network } from './proxy.ts'
@@ -364,12 +364,6 @@ async function run({ quick, seed, log }: Context): Promise<Section> {
   const quarter = Math.floor(heaps.length / 4)
   const early = median(heaps.slice(quarter, 2 * quarter))
   const late = median(heaps.slice(-quarter))
-  const goal = (what: string, wanted: string, measured: string, met: boolean): Goal => ({
-    what,
-    goal: wanted,
-    measured,
-    met,
-  })
   return {
     tables: [
       {

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { freePort } from '@api-bouncer/limiter/testing/redis-server'
 import { TOKEN } from '../control-plane.ts'
-import { type Bench, type Context, fixed, type Goal, type Section, whole } from '../harness.ts'
+import { type Bench, type Context, fixed, goal, type Section, whole } from '../harness.ts'
 import { BenchRedis } from '../redis.ts'
 import { Clients, clientsOf, send } from './traffic.ts'
 
@@ -107,12 +107,6 @@ async function run({ quick, seed, log }: Context): Promise<Section> {
     log(
       `  ${lost.length} of ${exposed} lost; out of the view after ${whole(goneAfter)} ms, replaced after ${whole(backAfter)}`,
     )
-    const goal = (what: string, wanted: string, measured: string, met: boolean): Goal => ({
-      what,
-      goal: wanted,
-      measured,
-      met,
-    })
     return {
       tables: [
         {
