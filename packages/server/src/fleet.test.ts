@@ -184,8 +184,15 @@ describe('WORKERS=2', () => {
       .filter(pid => pid !== one.process.child.pid)
     expect(children.output().stdout.split('\n')).toEqual(expect.arrayContaining(workers.map(String)))
     expect(workers).toHaveLength(2)
+    // Connections are being handed to it when it dies: Node then tells of its end only by half.
+    const knocking = new AbortController()
+    const knocks = Array.from({ length: 40 }, async () => {
+      while (!knocking.signal.aborted) await one.as('192.0.2.9', '/health').catch(() => {})
+    })
     process.kill(workers[0] as number, 'SIGKILL')
     await one.process.printed('ended with SIGKILL; it is replaced')
+    knocking.abort()
+    await Promise.all(knocks)
     await expect.poll(names, { timeout: 20_000 }).toContain('box#3')
     expect((await one.as('192.0.2.8', '/api/data')).status).toBe(429)
     expect(await hits('allowed')).toBe(100)

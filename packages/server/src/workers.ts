@@ -1,5 +1,4 @@
 import cluster, { type Worker } from 'node:cluster'
-import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Bouncer, Totals } from '@api-bouncer/limiter'
 import type { Logger } from 'pino'
@@ -22,9 +21,14 @@ const REPORT_MS = 1000
 const ASK_MS = 500
 /** A worker that ends sooner than this after its start is replaced after this time: crashing in a loop helps nobody. */
 const PAUSE_MS = 1000
+/** The last words of a worker are read in this time after its end. */
+const HEARD_MS = 500
 
 /** In the primary: starts the workers, replaces those that die, and adds up what they count. */
 export async function startWorkers(config: Config, log: Logger): Promise<Workers> {
+  // Workers accept by themselves. Were the primary to hand connections round, one that is on its way to a worker
+  // when that dies would hang for ever, and a flood of them would keep the control plane busy.
+  cluster.schedulingPolicy = cluster.SCHED_NONE
   cluster.setupPrimary({ serialization: 'advanced' })
   const pool = new Pool(config, log)
   return {
@@ -103,19 +107,13 @@ class Pool {
           resolve(message.serving)
         }
       })
-      void this.ended(worker).then(end => {
+      void ended(worker).then(end => {
         this.bury(worker)
         const how = failed ?? end
         reject(new ConfigError(failed ?? `WORKERS: a worker ${end} before it served`))
         if (served && !this.closing) void this.replace(worker, how, performance.now() - startedAt)
       })
     })
-  }
-
-  /** How it ended, when all that it said has been heard. */
-  private async ended(worker: Worker): Promise<string> {
-    const [[code, signal]] = await Promise.all([once(worker, 'exit'), once(worker, 'disconnect')])
-    return `ended with ${signal ?? `code ${code}`}`
   }
 
   private async replace(worker: Worker, how: string, livedMs: number): Promise<void> {
@@ -164,6 +162,22 @@ class Pool {
       }),
     )
   }
+}
+
+/** How it ended, when all that it said has been heard. */
+function ended(worker: Worker): Promise<string> {
+  return new Promise(resolve => {
+    worker.once('exit', (code, signal) => {
+      const done = () => resolve(`ended with ${signal ?? `code ${code}`}`)
+      // Node does not always tell of the disconnect of one that was killed.
+      setTimeout(done, HEARD_MS)
+      worker.once('disconnect', done)
+    })
+    // A connection cannot be handed to one that is just ending, a process not be made: the first has an end of its own.
+    worker.on('error', error => {
+      if (worker.process.pid === undefined) resolve(`did not start: ${error.message}`)
+    })
+  })
 }
 
 /** One that is just ending hears nothing any more; its end is told by another event. */
