@@ -177,7 +177,7 @@ async function run({ quick, log }: Context): Promise<Section> {
     for (let i = 0; i < 3; i++) {
       messages = 0
       const [before, from] = [await metric('TaskDuration'), performance.now()]
-      costs?.push(await cpuPerSecond(pid, quick ? 3 : 8))
+      costs?.push(await cpuPerSecond(pid, quick ? 3 : 5))
       const seconds = (performance.now() - from) / 1000
       busy?.push((((await metric('TaskDuration')) - before) / seconds) * 100)
       rates?.push(messages / seconds)

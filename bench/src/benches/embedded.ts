@@ -88,7 +88,7 @@ async function play(
 ): Promise<{ table: Table; chart: Chart; goals: Goal[] }> {
   const { title, contenders, peers, clients, limit, held } = scene
   const measured = await interleave(contenders, 3, contender =>
-    measure({ contender, clients, limit, replace: limit > 1, seed }, quick ? 0.2 : 0.35),
+    measure({ contender, clients, limit, replace: limit > 1, seed }, quick ? 0.2 : 0.25),
   )
   const speed = (contender: Contender) => measured[contender].map(({ perSecond }) => perSecond)
   const fastest = [...peers].sort((a, b) => median(speed(b)) - median(speed(a)))[0] as Contender

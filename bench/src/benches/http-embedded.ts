@@ -106,8 +106,8 @@ export async function compare(
   redis?: BenchRedis,
 ): Promise<{ table: Table; chart: Chart; ratio: (contender: Contender) => number[] }> {
   const slices = Object.fromEntries(contenders.map(name => [name, [] as Slice[]])) as Record<Contender, Slice[]>
-  for (let i = 0; i < (quick ? 2 : 4); i++) {
-    const more = await generation(limit, quick ? 6 : 16, quick ? 1500 : WARM, redis)
+  for (let i = 0; i < (quick ? 2 : 3); i++) {
+    const more = await generation(limit, quick ? 6 : 12, quick ? 1500 : WARM, redis)
     for (const name of contenders) slices[name].push(...more[name])
   }
   const of = (contender: Contender, figure: keyof Slice) => slices[contender].map(slice => slice[figure])

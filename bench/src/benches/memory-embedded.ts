@@ -1,4 +1,4 @@
-import { type Bench, type Context, inWorker, median, type Section, whole } from '../harness.ts'
+import { type Bench, type Context, inWorker, type Section, whole } from '../harness.ts'
 import type { Args, Calls } from '../workers/memory-embedded.ts'
 
 const OURS = ['sliding_window', 'sliding_window_counter', 'token_bucket', 'gcra', 'fixed_window'] as const
@@ -7,23 +7,17 @@ const UNITS = [1, 100] as const
 const CLIENTS = 20_000
 
 /** In a fresh process a figure. */
-export async function bytes(args: Args, units = 1, rounds = 1): Promise<number> {
-  const measured: number[] = []
-  for (let round = 0; round < rounds; round++) {
-    measured.push(await inWorker<Calls, number>('memory-embedded', args, worker => worker.call('bytes', units)))
-  }
-  return median(measured)
-}
+export const bytes = (args: Args, units = 1): Promise<number> =>
+  inWorker<Calls, number>('memory-embedded', args, worker => worker.call('bytes', units))
 
 export const mebibytes = (bytes: number) => `${(bytes / 2 ** 20).toFixed(1)} MiB`
 
 async function run({ quick, log }: Context): Promise<Section> {
-  const rounds = quick ? 1 : 3
   const perClient: string[][] = []
   for (const contender of [...OURS, ...PEERS]) {
     const row: string[] = [contender]
     for (const units of UNITS) {
-      row.push(whole((await bytes({ contender, clients: CLIENTS }, units, rounds)) / CLIENTS))
+      row.push(whole((await bytes({ contender, clients: CLIENTS }, units)) / CLIENTS))
     }
     perClient.push(row)
     log(`  ${row.join(', ')}`)
@@ -58,7 +52,7 @@ async function run({ quick, log }: Context): Promise<Section> {
     ],
     goals: [],
     notes: [
-      'Heap and buffers after forced garbage collections, in a fresh process a figure, in the first table the median of three; the key is counted (an IPv4 address as a string of its own). A client of ours also has its place in the eviction order and room for violations, refusals and a block.',
+      'Heap and buffers after forced garbage collections, in a fresh process a figure; the key is counted (an IPv4 address as a string of its own). A client of ours also has its place in the eviction order and room for violations, refusals and a block.',
       'sliding_window is exact: it keeps the time of every unit in the window. The peers keep a counter of a fixed window, as our fixed_window does. Ours never remembers more than `maxClients` (100,000 by default, raised here for 1,000,000), @fastify/rate-limit not more than its `cache` (5,000 by default, raised here); the other peers have no bound within a window.',
       'rate-limiter-flexible arms a timer a client.',
     ],

@@ -21,7 +21,7 @@ import type { Args, Calls, Contender, Setup, Work } from '../workers/redis.ts'
 const CLIENTS = 1000
 const LIMIT = 100
 /** Checks of each client: below the limit, so that everything is allowed. */
-const EACH = 95
+const EACH = 50
 
 interface Measured {
   readonly perSecond: number
@@ -231,7 +231,7 @@ async function run({ quick, seed, log }: Context): Promise<Section> {
     ].map(scene => ({ ...scene, clients: CLIENTS, title: `${scene.inFlight.toLocaleString('en')} in flight` }))
     const generations = quick ? 1 : 2
     const contenders = ['ours', 'ours, whole', ...PEERS, 'PING'] as const
-    const played = await play(redis, alike(contenders), scenes, { generations, warm: 2, seed })
+    const played = await play(redis, alike(contenders), scenes, { generations, warm: 4, seed })
     for (const [i, { inFlight, title }] of scenes.entries()) {
       const measured = played[i] as (typeof played)[number]
       const told = tell(title, measured, PEERS)
@@ -267,7 +267,7 @@ async function run({ quick, seed, log }: Context): Promise<Section> {
     const [bySetup] = await play(
       redis,
       ALGORITHM_SETUPS,
-      [{ title: '', clients: CLIENTS, each: quick ? 20 : 60, inFlight: 64, rounds: quick ? 2 : 3 }],
+      [{ title: '', clients: CLIENTS, each: quick ? 20 : 60, inFlight: 64, rounds: 2 }],
       { generations: 1, warm: 1, seed },
     )
     show(tell('Each algorithm, with one limit and with three, 64 in flight', bySetup as Played<string>, [PEERS[0]]))
@@ -278,7 +278,7 @@ async function run({ quick, seed, log }: Context): Promise<Section> {
         ...{ processes, clients: CLIENTS, each, inFlight: 64, rounds: quick ? 2 : 3 },
       }),
     )
-    const fleet = await play(redis, alike(SHARED), fleets, { generations: 1, warm: 2, seed })
+    const fleet = await play(redis, alike(SHARED), fleets, { generations: 1, warm: 3, seed })
     for (const [i, { title }] of fleets.entries()) {
       show({ ...tell(title, fleet[i] as (typeof fleet)[number], SHARED.slice(1)), chart: undefined })
     }
@@ -291,7 +291,7 @@ async function run({ quick, seed, log }: Context): Promise<Section> {
   try {
     const scene: Scene = { title: '', clients: CLIENTS, each, inFlight: 64, rounds: 3 }
     const setups = alike(['ours', 'rate-limiter-flexible'])
-    const [measured] = await play(cluster, setups, [scene], { generations: quick ? 1 : 2, warm: 2, seed })
+    const [measured] = await play(cluster, setups, [scene], { generations: quick ? 1 : 2, warm: 3, seed })
     const told = tell('Redis Cluster of three masters, 64 in flight', measured as NonNullable<typeof measured>, [
       'rate-limiter-flexible',
     ])
