@@ -1,14 +1,7 @@
-import type {
-  BouncerEvent,
-  BrowserToLive,
-  LiveEvents,
-  LiveFrame,
-  LiveToBrowser,
-  LiveTopic,
-} from '@api-bouncer/limiter/contracts'
-import { useEffect, useSyncExternalStore } from 'react'
+import type { BouncerEvent, BrowserToLive, LiveEvents, LiveFrame, LiveToBrowser } from '@api-bouncer/limiter/contracts'
+import { useSyncExternalStore } from 'react'
 import { io, type Socket } from 'socket.io-client'
-import { keys, queries } from './api.ts'
+import { control, keys, queries } from './api.ts'
 
 /** Same as LIVE_PATH of the contracts, which would bring the schemas with it. */
 const PATH = '/dashboard/live'
@@ -22,7 +15,7 @@ export interface Live {
   readonly connection: 'connecting' | 'live' | 'lost'
   /** Newest last; a gap in `seq` is time that was missed. */
   readonly frames: readonly LiveFrame[]
-  /** Newest first. A `gap` event stands where some are missing. */
+  /** Newest first. */
   readonly events: readonly BouncerEvent[]
   /** Events that the server did not send one by one, by type. */
   readonly dropped: Readonly<Record<string, number>>
@@ -52,7 +45,6 @@ let shown: Live = EMPTY
 let behind: Live = EMPTY
 const listeners = new Set<() => void>()
 let socket: Socket<LiveToBrowser, BrowserToLive> | undefined
-const wanted = new Map<LiveTopic, number>()
 let watchdog: ReturnType<typeof setInterval> | undefined
 
 function change(next: Partial<Live>): void {
@@ -98,7 +90,7 @@ function refresh(): void {
 }
 
 /** Opens the live connection; it comes back by itself whenever it is lost. */
-export function connectLive(onSignedOut: () => void): void {
+export function connectLive(onSignedOut: (why: string) => void): void {
   if (socket) return
   behind = EMPTY
   change({})
@@ -108,11 +100,13 @@ export function connectLive(onSignedOut: () => void): void {
     reconnectionDelayMax: 3000,
   })
   socket = opened
+  let caughtUp = false
   opened.on('connect', () => {
     change({ connection: 'live' })
-    for (const topic of wanted.keys()) opened.emit('subscribe', topic)
-    // What happened meanwhile is in the history.
-    void queries.invalidateQueries()
+    caughtUp = false
+    // Whatever page is open, it shows whether all is well, and is told when somebody changes what it shows.
+    opened.emit('subscribe', 'events')
+    opened.emit('subscribe', 'frames')
   })
   opened.on('disconnect', () => change({ connection: 'lost' }))
   opened.on('connect_error', () => {
@@ -120,25 +114,26 @@ export function connectLive(onSignedOut: () => void): void {
     // A server that started anew knows no sessions: whoever is not signed in any more is asked to.
     void queries.invalidateQueries({ queryKey: keys.session })
   })
-  opened.on('frame', frame =>
+  opened.on('frame', frame => {
+    const last = newestFrame(behind)
+    // Who comes back is greeted with the newest frame, which they may have.
+    const known = last?.seq === frame.seq && last.at === frame.at
     change({
       connection: 'live',
       heardAt: performance.now(),
-      frames: [...behind.frames, frame].slice(-KEPT_FRAMES),
-    }),
-  )
+      ...(!known && { frames: [...behind.frames, frame].slice(-KEPT_FRAMES) }),
+    })
+    if (caughtUp) return
+    caughtUp = true
+    // What was asked for before we were told of changes. Who is signed in is: else no frame had come.
+    void queries.invalidateQueries({ predicate: ({ queryKey }) => queryKey[0] !== keys.session[0] })
+  })
   opened.on('events', hear)
   opened.on('signedOut', onSignedOut)
   watchdog = setInterval(() => {
     const { heardAt, connection } = behind
-    if (
-      wanted.has('frames') &&
-      connection === 'live' &&
-      heardAt !== undefined &&
-      performance.now() - heardAt > SILENT_MS
-    ) {
+    if (connection === 'live' && heardAt !== undefined && performance.now() - heardAt > SILENT_MS)
       change({ connection: 'lost' })
-    }
   }, 1000)
 }
 
@@ -175,26 +170,19 @@ export function useLive<T>(select: (live: Live) => T): T {
 
 export const newestFrame = (live: Live): LiveFrame | undefined => live.frames[live.frames.length - 1]
 
-/** Events as the page was opened: what came before it. */
-export function seedEvents(events: readonly BouncerEvent[]): void {
-  const known = new Set(behind.events.map(({ id }) => id))
-  const older = [...events].reverse().filter(({ id }) => !known.has(id))
-  if (older.length > 0) change({ events: [...behind.events, ...older].slice(0, KEPT_EVENTS) })
+/** Events before the page was opened; who comes back asks for as many as the page keeps, so that none is missing between. */
+export async function fetchEvents(): Promise<true> {
+  const { events } = await control.events({ limit: behind.events.length === 0 ? 100 : KEPT_EVENTS })
+  const byId = new Map([...behind.events, ...events].map(event => [event.id, event]))
+  const merged = [...byId.values()].sort((a, b) => compareIds(b.id, a.id))
+  change({ events: merged.slice(0, KEPT_EVENTS) })
+  return true
 }
 
-/** Asks for a topic for as long as the component is there. */
-export function useTopic(topic: LiveTopic): void {
-  useEffect(() => {
-    const users = wanted.get(topic) ?? 0
-    wanted.set(topic, users + 1)
-    if (users === 0) socket?.emit('subscribe', topic)
-    return () => {
-      const left = (wanted.get(topic) ?? 1) - 1
-      if (left > 0) wanted.set(topic, left)
-      else {
-        wanted.delete(topic)
-        socket?.emit('unsubscribe', topic)
-      }
-    }
-  }, [topic])
+function compareIds(a: string, b: string): number {
+  const [[ms = 0, nth = 0], [otherMs = 0, otherNth = 0]] = [a, b].map(id => id.split('-').map(Number)) as [
+    number[],
+    number[],
+  ]
+  return ms - otherMs || nth - otherNth
 }

@@ -1,6 +1,9 @@
 import type { Session } from '@api-bouncer/limiter/contracts'
 import { createContext, use } from 'react'
 
+/** Who is signed in, or was until it `ended`, and why; null: nobody. */
+export type Known = (Session & { readonly ended?: string }) | null
+
 export const SessionContext = createContext<Session | undefined>(undefined)
 
 /** Who is signed in; only inside the shell. */

@@ -1,9 +1,9 @@
-import { request } from 'node:http'
-import { RedisServer } from '@api-bouncer/limiter/testing/redis-server'
+import { RedisServer, startCluster } from '@api-bouncer/limiter/testing/redis-server'
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { enter, launch, pageOf, violationsOf } from './browser.fixture.ts'
-import { type TestServer, TOKEN, testServer, VIEWER_TOKEN } from './testing.ts'
+import { IDLE_MS, Sessions } from './control/session.ts'
+import { raw, type TestServer, TOKEN, testServer, VIEWER_TOKEN } from './testing.ts'
 
 let browser: Browser
 let server: TestServer
@@ -83,6 +83,29 @@ describe('signing in', () => {
     await page.getByLabel('Admin token').waitFor()
   })
 
+  test('a session that ends while the page is open loses nothing: not what was being written, nor where', async () => {
+    const now = { ms: 1_764_000_000_000 }
+    await server.close(0)
+    server = await testServer({ ADMIN_READONLY_TOKEN: VIEWER_TOKEN }, new Sessions(() => now.ms))
+    const page = await open('/policies/auth')
+    const limit = page.getByLabel('limit 1', { exact: true })
+    await limit.fill('8')
+    await page.getByRole('button', { name: 'Save…' }).click()
+    now.ms += IDLE_MS
+    await page.getByRole('alert').getByText('unused for too long').waitFor()
+    expect(await limit.isVisible()).toBe(false)
+    await enter(page, 'wrong-token-0123456789')
+    await page.getByText('Wrong token').waitFor()
+    await enter(page)
+    await page.getByText('● live', { exact: true }).waitFor()
+    expect(new URL(page.url()).pathname).toBe('/dashboard/policies/auth')
+    await confirm(page, 'Save')
+    await page.getByText(/Saved auth v2/).waitFor()
+    expect((await server.admin('GET', '/admin/policies/auth')).body).toMatchObject({
+      policy: { limits: [{ limit: 8 }] },
+    })
+  })
+
   test('who looks on sees that they may change nothing', async () => {
     const page = await open('/clients/198.51.100.7', { token: VIEWER_TOKEN })
     await page.getByRole('heading', { name: '198.51.100.7' }).waitFor()
@@ -157,30 +180,48 @@ describe('an attack', () => {
     expect((await server.as(client, '/api/data')).status).toBe(429)
   })
 
-  test('with HTML, control characters and long text is shown as text, and nothing of it runs', async () => {
+  test('with HTML, control characters and 8 KB of text is shown as text, and nothing of it runs', async () => {
     const page = await open('/?events=violations')
-    const path = `/<img/src=x/onerror=alert(1)>?${'x'.repeat(4000)}`
-    const { hostname, port } = new URL(server.dataPlane)
-    // fetch() would encode what an attacker does not.
-    const send = () =>
-      new Promise<void>((resolve, reject) => {
-        const headers = { 'x-forwarded-for': '198.51.100.66', 'user-agent': '<script>alert(2)</script>' }
-        request({ hostname, port, path, headers }, res => res.resume().on('end', resolve))
-          .on('error', reject)
-          .end()
-      })
     await server.admin('PUT', '/admin/policies/default', {
       policy: { id: 'default', match: '*', limits: [{ limit: 1, window: '1h' }] },
     })
-    for (let i = 0; i < 4; i++) await send()
+    const long = 'x'.repeat(8192)
+    const path = '/<img/src=x/onerror=alert(1)>/%e2%80%ae%1b[31m/'
+    const agent = '<script>alert(2)</script>\t\u0085\u202e'
+    const send = (target: string, agent: string) =>
+      raw(
+        server.dataPlane,
+        `GET ${target} HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 198.51.100.66\r\nUser-Agent: ${agent}\r\nConnection: close\r\n\r\n`,
+      )
+    for (const [target, named] of [
+      [path, `${agent}${long}`],
+      [`${path}?${long}`, agent],
+      [`${path}${long}`, agent],
+    ] as const)
+      expect(await send(target, named)).toMatch(/^HTTP\/1\.1 (404|429)/)
     await page
       .getByText(/limited/)
       .filter({ hasText: '<img' })
       .first()
       .waitFor()
+    // In a path they stand as codes; a reason may hold them.
+    const reason = `<img src=x onerror=alert(3)>\u202e\u009b31m${'y'.repeat(400)}`
+    await server.admin('POST', '/admin/blocks', { client: '198.51.100.66', for: '1h', reason })
     await page.goto(`${server.controlPlane}/dashboard/clients/198.51.100.66`)
-    await page.getByText(/<img/).first().waitFor()
+    await page
+      .getByText(/<img src=x/)
+      .first()
+      .waitFor()
+    await page
+      .getByText(/<img\/src=x/)
+      .first()
+      .waitFor()
     expect(await page.evaluate('document.querySelectorAll("img").length')).toBe(0)
+    // Controls are spelt, so that none turns the text around.
+    const text = await page.evaluate('document.body.innerText')
+    expect(text).toContain('\\u202e\\u009b31m')
+    expect(text).not.toMatch(/[\u0080-\u009f\u202e]/)
+    expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(1280)
   })
 })
 
@@ -246,6 +287,20 @@ describe('policies', () => {
     expect(body).toMatchObject({ policy: { limits: [{ limit: 8 }] } })
   })
 
+  test('one on trial is enforced in one step, with what it would have refused in sight', async () => {
+    await server.admin('PUT', '/admin/policies/trial', {
+      policy: { id: 'trial', match: '/api/*', limits: [{ limit: 2, window: '1h' }], mode: 'shadow' },
+    })
+    expect(await many('198.51.100.45', 5)).toBe(200)
+    const page = await open('/policies/trial')
+    await page.getByText('It would have refused 3 of 5 requests').waitFor()
+    await page.getByRole('button', { name: 'Enforce it' }).click()
+    await confirm(page, 'Save')
+    await page.getByText(/Saved trial v2, in force on 1 of 1 instances/).waitFor()
+    await page.getByRole('button', { name: 'Enforce it' }).waitFor({ state: 'detached' })
+    expect(await many('198.51.100.46', 3)).toBe(429)
+  })
+
   test('a change that is not confirmed waits to be, and stays once it is', async () => {
     await server.admin('PUT', '/admin/policies/auth', {
       policy: { id: 'auth', match: '/auth/*', limits: [{ limit: 3, window: '1m' }] },
@@ -278,6 +333,10 @@ test('lists, keys and the audit do what they say', async () => {
 
   await many('198.51.100.50', 3)
   await page.goto(`${server.controlPlane}/dashboard/keys?match=*198.51.100.50*`)
+  // What the embedded store does not know of keys has no column.
+  const memory = page.getByRole('columnheader', { name: 'Memory' })
+  await page.getByRole('columnheader', { name: 'What it is' }).waitFor()
+  expect(await memory.isVisible()).toBe(false)
   await page.getByRole('button', { name: /^sliding_window:.*198\.51\.100\.50/ }).click()
   await page.getByRole('button', { name: 'Delete' }).click()
   await page.getByRole('dialog', { name: 'Delete a key' }).getByRole('button', { name: 'Delete' }).click()
@@ -311,11 +370,62 @@ test('the keyboard leads everywhere: the palette finds a client', async () => {
   await page.getByRole('heading', { name: '198.51.100.77' }).waitFor()
 })
 
-test('a browser whose clock is ten minutes off tells times by the server’s', async () => {
+test('the keyboard is enough: through the overview, to the palette, and a client is blocked', async () => {
+  await many('198.51.100.77', 106)
+  await many('198.51.100.78', 3)
+  const page = await open()
+  await page
+    .getByRole('table', { name: /clients/ })
+    .getByRole('link')
+    .first()
+    .waitFor()
+  const passed: string[] = []
+  const focused = `(() => {
+    const { activeElement: at } = document
+    const { outlineStyle } = getComputedStyle(at)
+    const name = at.getAttribute('aria-label') ?? (at.textContent.trim() || at.closest('[aria-label]')?.getAttribute('aria-label') || at.tagName)
+    return at === document.body ? '' : at.matches(':focus-visible') && outlineStyle !== 'none' || at.type === 'radio' ? name : 'unseen: ' + name
+  })()`
+  for (let i = 0; i < 60; i++) {
+    await page.keyboard.press('Tab')
+    const name = (await page.evaluate(focused)) as string
+    if (name === '' || (passed.length > 0 && name === passed[0])) break
+    passed.push(name)
+  }
+  expect(passed.filter(name => name.startsWith('unseen'))).toEqual([])
+  expect(passed.slice(0, 3)).toEqual(['Skip to the page', 'Overview', 'Clients'])
+  for (const name of [
+    '⌘K: find and do',
+    'pause',
+    '198.51.100.78',
+    'default',
+    'events, newest first',
+    'unblock 198.51.100.77',
+  ])
+    expect(passed).toContain(name)
+
+  await page.keyboard.press('Control+K')
+  await page.getByPlaceholder(/A page, a policy/).waitFor()
+  await page.keyboard.type('198.51.100.79')
+  await page.getByText('Block 198.51.100.79', { exact: true }).waitFor()
+  await page.keyboard.press('ArrowDown')
+  await page.keyboard.press('Enter')
+  const dialog = page.getByRole('dialog', { name: 'Block 198.51.100.79' })
+  await dialog.getByLabel('Reason').waitFor()
+  const label = () => page.evaluate('document.activeElement.labels?.[0]?.textContent')
+  for (let i = 0; i < 10 && (await label()) !== 'Reason'; i++) await page.keyboard.press('Tab')
+  await page.keyboard.type('by hand')
+  await page.keyboard.press('Enter')
+  await page.getByText(/Blocked 198\.51\.100\.79 until/).waitFor()
+  await dialog.waitFor({ state: 'detached' })
+  expect((await server.as('198.51.100.79', '/api/data')).status).toBe(429)
+})
+
+test.each([10, -10])('a browser whose clock is %i minutes off tells times by the server’s', async minutes => {
   await server.admin('POST', '/admin/blocks', { client: '192.0.2.9', for: '5m' })
   const opened = await pageOf(browser)
   faults.push(opened.faults)
-  await opened.page.addInitScript('{ const real = Date.now; Date.now = () => real() + 600000 }')
+  await opened.page.addInitScript(`{ const real = Date.now; Date.now = () => real() + ${minutes * 60_000} }`)
   await opened.page.goto(`${server.controlPlane}/dashboard/blocks`)
   await enter(opened.page)
   await opened.page.getByText(/^4m \d\ds$/).waitFor()
@@ -330,6 +440,113 @@ test('a page tells for how long nobody has touched it, however often it asks', a
   await expect.poll(() => untouched.at(-1) ?? 0, { timeout: 15_000 }).toBeGreaterThan(4000)
   await page.keyboard.press('Shift')
   await expect.poll(() => untouched.at(-1), { timeout: 15_000 }).toBeLessThan(3000)
+})
+
+test('what came before the page was opened is there, over five minutes, an hour and a day', {
+  timeout: 90_000,
+}, async () => {
+  for (let i = 0; i < 5; i++) await many(`198.51.100.${i}`, 30)
+  await expect
+    .poll(async () => (await server.admin('GET', '/admin/stats?range=24h')).body.buckets.length, { timeout: 15_000 })
+    .toBeGreaterThan(0)
+  const page = await open()
+  for (const range of ['5m', '1h', '24h']) {
+    await page.getByRole('radiogroup', { name: 'range' }).getByText(range, { exact: true }).click()
+    const chart = page.getByRole('img', { name: `the last ${range}.` })
+    await chart.waitFor()
+    // Drawn, not only known: the area of what was allowed has its colour.
+    await expect
+      .poll(
+        () =>
+          chart.locator('canvas').evaluate(canvas => {
+            const { width, height } = canvas as unknown as { width: number; height: number }
+            const context = (
+              canvas as unknown as {
+                getContext(kind: '2d'): { getImageData(...at: number[]): { data: Uint8ClampedArray } }
+              }
+            ).getContext('2d')
+            const { data } = context.getImageData(0, 0, width, height)
+            let coloured = 0
+            for (let i = 0; i < data.length; i += 4) {
+              const [r = 0, g = 0, b = 0] = data.subarray(i, i + 3)
+              if ((data[i + 3] ?? 0) > 200 && Math.max(r, g, b) - Math.min(r, g, b) > 60) coloured++
+            }
+            return coloured
+          }),
+        { timeout: 30_000 },
+      )
+      .toBeGreaterThan(20)
+  }
+})
+
+test('a network that is gone for a while is told of, and what happened meanwhile stands where it belongs', async () => {
+  const page = await open()
+  await page.getByText('● live', { exact: true }).waitFor()
+  const block = (client: string) => server.admin('POST', '/admin/blocks', { client, for: '1h' })
+  const told = page.getByRole('list', { name: /events/ }).getByText(/^blocked 192/)
+  await block('192.0.2.1')
+  await told.first().waitFor()
+  await page.context().setOffline(true)
+  await page.getByText('The connection is lost').waitFor()
+  await page.getByText(/What is shown is \d+s old/).waitFor()
+  await block('192.0.2.2')
+  await block('192.0.2.3')
+  await page.context().setOffline(false)
+  await page.getByText('● live', { exact: true }).waitFor()
+  await page.getByText('The connection is lost').waitFor({ state: 'detached' })
+  await expect.poll(() => told.count(), { timeout: 15_000 }).toBe(3)
+  await block('192.0.2.4')
+  await expect.poll(() => told.count(), { timeout: 15_000 }).toBe(4)
+  expect((await told.allTextContents()).map(text => /192\S+/.exec(text)?.[0])).toEqual(
+    [4, 3, 2, 1].map(n => `192.0.2.${n}`),
+  )
+  await page.getByRole('group', { name: 'active blocks' }).getByText('4', { exact: true }).waitFor()
+})
+
+test('on a Redis Cluster all of it is there: numbers, blocks and keys of every node', { timeout: 90_000 }, async () => {
+  const cluster = await startCluster(3)
+  // After the server is closed, which would look for its nodes.
+  onTestFinished(() => cluster.stop())
+  await server.close(0)
+  server = await testServer({
+    REDIS_CLUSTER_NODES: cluster.endpoints.join(),
+    DECISION_DEADLINE: '2s',
+    ADMIN_READONLY_TOKEN: VIEWER_TOKEN,
+  })
+  await expect.poll(() => server.bouncer.health().state, { timeout: 15_000 }).toBe('ok')
+  const page = await open()
+  await page.getByText('● live', { exact: true }).waitFor()
+  const attacker = '198.51.100.20'
+  // Longer than this test takes.
+  await server.admin('PUT', '/admin/policies/default', {
+    policy: { id: 'default', match: '*', limits: [{ limit: 100, window: '1h' }] },
+  })
+  const answers = await Promise.all(Array.from({ length: 250 }, (_, i) => server.as(`203.0.113.${i}`, '/api/data')))
+  expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200]))
+  expect(await many(attacker, 106)).toBe(429)
+  await page.getByRole('group', { name: 'active blocks' }).getByText('1', { exact: true }).waitFor()
+  await page.getByRole('group', { name: 'store' }).getByText('Redis · 1 instance').waitFor()
+  await page
+    .getByRole('table', { name: /clients/ })
+    .getByText(attacker)
+    .waitFor()
+
+  await page.goto(`${server.controlPlane}/dashboard/blocks`)
+  await page.getByText('1 of 1 in force').waitFor()
+  await page.getByRole('button', { name: `unblock ${attacker}` }).click()
+  await confirm(page, 'Unblock')
+  await page.getByText(new RegExp(`Unblocked ${attacker}`)).waitFor()
+  expect((await server.as(attacker, '/api/data')).status).toBe(200)
+
+  await page.goto(`${server.controlPlane}/dashboard/keys?match=sliding_window*203.0.113.*`)
+  const more = page.getByRole('button', { name: 'More' })
+  const shown = async () => {
+    // It may be on its way, or gone with the last page.
+    if (await more.isVisible()) await more.click({ timeout: 1000 }).catch(() => {})
+    return page.getByText(/^\d+ shown/).textContent()
+  }
+  await expect.poll(shown, { timeout: 30_000 }).toBe('250 shown, that is all')
+  await page.getByRole('columnheader', { name: 'Memory' }).waitFor()
 })
 
 test('held, the picture stands still and says what it missed', async () => {

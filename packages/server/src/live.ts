@@ -57,7 +57,7 @@ export interface Live {
 
 /** The live page's way in: the fleet's totals and events, once a second, for who is signed in. Nobody changes anything here. */
 export function serveLive(http: HttpServer, options: LiveOptions): Live {
-  const { bouncer, sessions, logger } = options
+  const { bouncer, sessions } = options
   const io: LiveServer = new Server(http, {
     path: LIVE_PATH,
     serveClient: false,
@@ -95,7 +95,11 @@ export function serveLive(http: HttpServer, options: LiveOptions): Live {
     }
     socket.on(
       'subscribe',
-      about(topic => void socket.join(topic)),
+      about(topic => {
+        if (socket.rooms.has(topic)) return
+        void socket.join(topic)
+        if (topic === 'frames') frames.greet(socket)
+      }),
     )
     socket.on(
       'unsubscribe',
@@ -115,7 +119,7 @@ export function serveLive(http: HttpServer, options: LiveOptions): Live {
       sessions.sweep()
       const slow = slowOf(io)
       events.send(slow)
-      frames.send(own, slow).catch((error: Error) => logger.error(`no live frame: ${error.stack ?? error}`))
+      frames.beat(own, slow)
     }),
   ]
   return {
@@ -151,6 +155,7 @@ const slowOf = (io: LiveServer): LiveSocket[] =>
 /** The whole fleet added up, once for all who watch; nothing is asked of anyone while nobody does. */
 class Frames {
   private readonly io: LiveServer
+  private readonly logger: LiveOptions['logger']
   private readonly bouncer: Bouncer
   private readonly view: FleetView | undefined
   private readonly workers: Workers | undefined
@@ -160,12 +165,14 @@ class Frames {
   private readonly newest = new Map<string, { frame: StatsFrame; heardAt: number }>()
   private readonly clients: Clients
   private seq = 0
-  private lastAt: number | undefined
+  private own: StatsFrame | undefined
+  private last: LiveFrame | undefined
   private since: number | undefined
   private sending = false
 
-  constructor(io: LiveServer, { bouncer, measured }: LiveOptions) {
+  constructor(io: LiveServer, { bouncer, measured, logger }: LiveOptions) {
     this.io = io
+    this.logger = logger
     this.bouncer = bouncer
     this.view = fleetViewOf(bouncer.control)
     this.clients = new Clients(this.view)
@@ -173,26 +180,37 @@ class Frames {
   }
 
   /** Called with our own frame every second: that is the beat of the live page. */
-  async send(own: StatsFrame, slow: readonly LiveSocket[]): Promise<void> {
+  beat(own: StatsFrame, slow: readonly LiveSocket[]): void {
+    this.own = own
     // Since when it is degraded is known to who comes to watch later.
     this.since = own.store.state === 'ok' && !this.workers?.ill ? undefined : (this.since ?? own.at)
-    if (!isWatched(this.io, 'frames')) return this.close()
+    if (isWatched(this.io, 'frames')) this.send(own, slow)
+    else this.close()
+  }
+
+  /** Who comes waits for no beat: they get what the others have, or the first to come what each instance last told. */
+  greet(socket: LiveSocket): void {
+    if (this.last) socket.emit('frame', this.last)
+    else if (this.own) this.send(this.own, [])
+  }
+
+  private send(own: StatsFrame, slow: readonly LiveSocket[]): void {
     // What is told meanwhile comes with the next one.
     if (this.sending) return
     this.sending = true
-    try {
-      await this.make(own, slow)
-    } finally {
-      this.sending = false
-    }
+    this.make(own, slow)
+      .catch((error: Error) => this.logger.error(`no live frame: ${error.stack ?? error}`))
+      .finally(() => {
+        this.sending = false
+      })
   }
 
   private async make(own: StatsFrame, slow: readonly LiveSocket[]): Promise<void> {
     if (!this.stop) await this.open(own)
     const told = this.told
-    this.told = []
-    const spanMs = this.lastAt === undefined ? own.spanMs : own.at - this.lastAt
-    this.lastAt = own.at
+    // What was told after our own beat is of the next frame; in the first one it stands in for what came before it.
+    this.told = this.last ? [] : told.filter(({ at }) => at > own.at)
+    const spanMs = this.last === undefined ? own.spanMs : own.at - this.last.at
     const store = await this.storeOf(own)
     const degraded = store.state === 'degraded'
     // What the workers did while Redis could not tell us.
@@ -208,6 +226,7 @@ class Frames {
       epoch: own.epoch,
       ...(await this.clients.look(alive, !degraded)),
     }
+    if (this.stop) this.last = frame
     this.io
       .to('frames')
       .except(slow.map(({ id }) => id))
@@ -217,7 +236,7 @@ class Frames {
   close(): void {
     this.stop?.()
     this.stop = undefined
-    this.lastAt = undefined
+    this.last = undefined
     this.told = []
     this.newest.clear()
   }
@@ -226,10 +245,10 @@ class Frames {
     this.stop = this.view?.watch(frame => this.hear(frame))
     this.told = [own]
     this.remember(own)
-    // Who is there is known at once; what they did is told from now on.
+    // Who is there is known at once, and what they did in their last second.
     const fleet = this.view?.fleet().catch(() => []) ?? []
     for (const frame of (await Promise.race([fleet, sleep(LOOK_MS, [], { ref: false })])) ?? []) {
-      if (!this.newest.has(frame.instance)) this.remember(frame)
+      if (!this.newest.has(frame.instance)) this.hear(frame)
     }
   }
 

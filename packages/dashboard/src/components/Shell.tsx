@@ -15,7 +15,7 @@ import { useDisclosure } from '@mantine/hooks'
 import { type ReactNode, useEffect } from 'react'
 import { Link, useLocation } from 'wouter'
 import { keys, queries, signOut } from '../api.ts'
-import { newestFrame, setPaused, useLive, useTopic } from '../live.ts'
+import { newestFrame, setPaused, useLive } from '../live.ts'
 import { PAGES } from '../pages.ts'
 import { useSession } from '../session.ts'
 import { clockTime, serverNow, setServerTime, span, useNow } from '../time.ts'
@@ -121,9 +121,6 @@ function Scheme() {
 export function Shell({ children }: { children: ReactNode }) {
   const [location] = useLocation()
   const [opened, { toggle, close }] = useDisclosure()
-  useTopic('frames')
-  // Whatever page is open, it is told when somebody changes what it shows.
-  useTopic('events')
   const at = useLive(live => newestFrame(live)?.at)
   useEffect(() => {
     if (at !== undefined) setServerTime(at)

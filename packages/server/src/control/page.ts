@@ -1,14 +1,16 @@
 import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { extname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import compression from 'compression'
 import express, { type RequestHandler, type Response, type Router } from 'express'
 import helmet from 'helmet'
 import { HttpError } from '../problem.ts'
 
 /** Where the dashboard's build lies, from `src` and `dist` alike. */
 export const PAGE_FOLDER = fileURLToPath(new URL('../../../dashboard/dist', import.meta.url))
+
+/** What the build lays beside each file, best first. */
+const COMPRESSED: Readonly<Record<string, string>> = { br: '.br', gzip: '.gz' }
 
 /** In the built page this stands for a nonce of each answer. A page without it injects its styles unnamed. */
 const NONCE = '__CSP_NONCE__'
@@ -56,20 +58,32 @@ export function dashboard(folder: string = PAGE_FOLDER): Router {
   const router = express.Router({ caseSensitive: true })
   router.get('/', (_req, res) => res.redirect(302, '/dashboard'))
   router.get('/dashboard/index.html', (_req, res) => res.redirect(302, '/dashboard'))
-  router.use(
-    '/dashboard',
-    compression(),
-    // Its files are named by their content: what was loaded once need never be asked for again.
-    express.static(folder, {
-      index: false,
-      redirect: false,
-      setHeaders: (res, path) =>
-        res.setHeader(
-          'Cache-Control',
-          path.startsWith(join(folder, 'assets')) ? 'public, max-age=31536000, immutable' : 'no-cache',
-        ),
-    }),
-  )
+  // Its files are named by their content: what was loaded once need never be asked for again.
+  const files = express.static(folder, {
+    index: false,
+    redirect: false,
+    setHeaders: (res, path) => {
+      const asset = path.startsWith(join(folder, 'assets'))
+      res.set('Cache-Control', asset ? 'public, max-age=31536000, immutable' : 'no-cache')
+      const encoding = Object.keys(COMPRESSED).find(name => path.endsWith(COMPRESSED[name] as string))
+      if (encoding === undefined) return
+      res.set('Content-Encoding', encoding)
+      res.type(extname(path.slice(0, path.lastIndexOf('.'))))
+    },
+  })
+  for (const [encoding, suffix] of Object.entries(COMPRESSED)) {
+    router.use('/dashboard/assets', (req, res, next) => {
+      res.vary('Accept-Encoding')
+      if (req.acceptsEncodings(encoding) === false) return next()
+      const asked = req.url
+      req.url = `/assets${req.path}${suffix}`
+      files(req, res, error => {
+        req.url = asked
+        next(error)
+      })
+    })
+  }
+  router.use('/dashboard', files)
   router.get('/dashboard/assets/*path', (_req, _res, next) => next(new HttpError(404, 'There is no such file here')))
   // Every other path is a place within the page.
   router.get(['/dashboard', '/dashboard/*path'], (req, res, next) => {

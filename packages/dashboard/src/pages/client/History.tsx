@@ -20,6 +20,8 @@ export function History({ client }: { client: string }) {
   })
   const events = useLive(live => live.events)
   const { at = serverNow(), stepMs = 60_000, from, buckets = [] } = history.data ?? {}
+  // What this minute has counted so far is seen whole.
+  const edge = Math.ceil(at / stepMs) * stepMs
   const points = useMemo((): Point[] => {
     const told = new Map(buckets.map(bucket => [bucket.at, tallyOf(bucket.outcomes)]))
     const last = Math.floor(at / stepMs) * stepMs
@@ -47,8 +49,8 @@ export function History({ client }: { client: string }) {
       <TimeSeries
         points={points}
         marks={marks}
-        from={at - HOUR}
-        to={at}
+        from={edge - HOUR}
+        to={edge}
         height={180}
         bars
         label={`Requests a second of ${client} by outcome`}

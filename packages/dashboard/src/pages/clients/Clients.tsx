@@ -91,7 +91,7 @@ export default function Clients() {
         <EmptyState what="Nobody has asked for anything lately. Make some traffic:" />
       ) : (
         <div {...hold}>
-          <DataTable label="clients" columns={columns} rows={calm} idOf={({ client }) => client} />
+          <DataTable label="clients" columns={columns} rows={calm} idOf={({ client }) => client} minWidth={700} />
         </div>
       )}
     </>

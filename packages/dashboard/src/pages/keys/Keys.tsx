@@ -19,7 +19,25 @@ import { span } from '../../time.ts'
 const PAGE = 200
 const VALUE = 20_000
 
-const columnsOf = (open: (key: string) => void): readonly Column<KeyInfo>[] => [
+const TTL: Column<KeyInfo> = {
+  id: 'ttl',
+  title: 'Gone in',
+  cell: ({ ttlMs }) => (ttlMs === undefined ? '–' : span(ttlMs)),
+  sort: ({ ttlMs = Number.POSITIVE_INFINITY }) => ttlMs,
+  width: '100px',
+}
+
+const BYTES: Column<KeyInfo> = {
+  id: 'bytes',
+  title: 'Memory',
+  cell: info => (info.bytes === undefined ? '–' : bytes(info.bytes)),
+  sort: info => info.bytes ?? 0,
+  align: 'right',
+  width: '100px',
+}
+
+/** The embedded store knows neither when a key ends nor how large it is: then nothing is said of that. */
+const columnsOf = (open: (key: string) => void, rows: readonly KeyInfo[]): readonly Column<KeyInfo>[] => [
   {
     id: 'key',
     title: 'Key',
@@ -36,21 +54,8 @@ const columnsOf = (open: (key: string) => void): readonly Column<KeyInfo>[] => [
     cell: ({ words }) => <span title={disarm(words)}>{disarm(words, 120)}</span>,
     sort: ({ words }) => words,
   },
-  {
-    id: 'ttl',
-    title: 'Gone in',
-    cell: ({ ttlMs }) => (ttlMs === undefined ? '–' : span(ttlMs)),
-    sort: ({ ttlMs = Number.POSITIVE_INFINITY }) => ttlMs,
-    width: '100px',
-  },
-  {
-    id: 'bytes',
-    title: 'Memory',
-    cell: info => (info.bytes === undefined ? '–' : bytes(info.bytes)),
-    sort: info => info.bytes ?? 0,
-    align: 'right',
-    width: '100px',
-  },
+  ...(rows.some(({ ttlMs }) => ttlMs !== undefined) ? [TTL] : []),
+  ...(rows.some(info => info.bytes !== undefined) ? [BYTES] : []),
 ]
 
 /** Part of a name matches all names that have it, as on the command line. */
@@ -165,7 +170,7 @@ export default function Keys() {
         <>
           <DataTable
             label="keys"
-            columns={columnsOf(setOpen)}
+            columns={columnsOf(setOpen, rows)}
             rows={rows}
             idOf={({ key }) => key}
             minWidth={860}

@@ -1,15 +1,14 @@
 import type { BouncerEvent } from '@api-bouncer/limiter/contracts'
 import { Button, SegmentedControl, Text, UnstyledButton } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
-import { useEffect, useRef, useState } from 'react'
+import { useRef, useState } from 'react'
 import { useSearchParams } from 'wouter'
-import { control } from '../../api.ts'
 import { ClientLink } from '../../components/Client.tsx'
 import { EmptyState } from '../../components/EmptyState.tsx'
 import { Panel } from '../../components/Panel.tsx'
 import { UnblockDialog } from '../../components/UnblockDialog.tsx'
 import { EVENT_FILTERS, type EventFilter, passes, sayEvent } from '../../events.ts'
-import { seedEvents, useLive } from '../../live.ts'
+import { fetchEvents, useLive } from '../../live.ts'
 import { clockTime } from '../../time.ts'
 
 const SHOWN_EVENTS = 100
@@ -60,10 +59,7 @@ export function Events() {
   const [unblocking, setUnblocking] = useState<string>()
   const box = useRef<HTMLUListElement>(null)
 
-  const before = useQuery({ queryKey: ['events'], queryFn: () => control.events({ limit: 100 }) })
-  useEffect(() => {
-    if (before.data) seedEvents(before.data.events)
-  }, [before.data])
+  const before = useQuery({ queryKey: ['events'], queryFn: fetchEvents })
 
   const shown = (held ?? all).filter(event => passes(filter, event)).slice(0, SHOWN_EVENTS)
   const waiting = held === undefined ? 0 : all.filter(event => passes(filter, event) && !held.includes(event)).length

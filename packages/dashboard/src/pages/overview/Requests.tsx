@@ -36,6 +36,8 @@ export function Requests({ height }: { height: number }) {
   const [hidden, setHidden] = useState<ReadonlySet<Shown>>(new Set())
 
   const to = newest?.at ?? history.data?.at ?? serverNow()
+  // What a long step has counted so far is seen whole.
+  const edge = range === '5m' ? to : Math.ceil(to / stepMs) * stepMs
   const points = useMemo(() => pointsOf(range, history.data, frames, to), [range, history.data, frames, to])
   const marks = useMemo((): Mark[] => {
     const happened = events
@@ -112,8 +114,9 @@ export function Requests({ height }: { height: number }) {
         points={points}
         marks={marks}
         hidden={hidden}
-        from={to - rangeMs}
-        to={to}
+        from={edge - rangeMs}
+        to={edge}
+        bars={range === '24h'}
         height={height}
         label={`Requests a second by outcome, the last ${range}`}
       />

@@ -8,12 +8,15 @@ import { addTallies, hitRate, LOOKS, type Shown, tallyOfPolicies } from '../../o
 import { serverNow } from '../../time.ts'
 import { pointsOf, ratesOf } from './points.ts'
 
-/** The last minute of a figure, small. */
+const MINUTE = 60
+
+/** The last minute of a figure, small; of less, its end. */
 function Sparkline({ values, color }: { values: readonly number[]; color: string }) {
   if (values.length < 2) return <div style={{ height: 22 }} />
   const most = Math.max(...values, Number.EPSILON)
   const points = values.map(
-    (value, i) => `${((i / (values.length - 1)) * 100).toFixed(1)},${(21 - (value / most) * 20).toFixed(1)}`,
+    (value, i) =>
+      `${(100 - ((values.length - 1 - i) / (MINUTE - 1)) * 100).toFixed(1)},${(21 - (value / most) * 20).toFixed(1)}`,
   )
   return (
     <svg viewBox="0 0 100 22" preserveAspectRatio="none" width="100%" height={22} aria-hidden="true">
@@ -63,7 +66,6 @@ function Tile({ name, value, exact, note, values, color = 'var(--mantine-color-d
   )
 }
 
-const MINUTE = 60
 const NOTHING = tallyOfPolicies({})
 
 const sumOf = (histograms: readonly (readonly number[])[]): number[] =>

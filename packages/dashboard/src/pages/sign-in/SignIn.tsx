@@ -11,7 +11,8 @@ function takeCode(): string | undefined {
   return code
 }
 
-export function SignIn() {
+/** Covers what was there when the session `ended`. */
+export function SignIn({ ended }: { ended?: string }) {
   const [token, setToken] = useState('')
   const enter = useMutation({
     mutationFn: signIn,
@@ -27,7 +28,7 @@ export function SignIn() {
     if (code !== undefined) mutate({ code })
   }, [mutate])
   return (
-    <Center component="main" mih="100vh" p="md">
+    <Center component="main" className="sign-in" p="md">
       <Paper withBorder p="lg" w="100%" maw={420}>
         <form
           onSubmit={event => {
@@ -37,6 +38,11 @@ export function SignIn() {
         >
           <Stack>
             <Title order={1}>API Bouncer</Title>
+            {ended !== undefined && (
+              <Alert color="yellow" role="alert" title="Your session has ended">
+                Why: {ended}. Once you have signed in, all is as you left it.
+              </Alert>
+            )}
             <PasswordInput
               label="Admin token"
               description="ADMIN_TOKEN, or ADMIN_READONLY_TOKEN to look on"
