@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
+import { isIPv4 } from 'node:net'
 import ipaddr from 'ipaddr.js'
 import proxyAddr from 'proxy-addr'
 import { LONGEST_ID, spell } from '../contracts/spelling.ts'
@@ -147,13 +148,15 @@ export function createIdentifier({
       'Name the proxy that writes it in trustProxy, or leave clientIpHeader out',
     )
   }
-  /** By the address as the socket spells it, counted by `knownPrefix` bits. */
+  /** IPv6 peers, IPv4 in IPv6 too, by the address as the socket spells it, counted by `knownPrefix` bits. */
   const direct = new Map<string, Identity & { address: string }>()
   let knownPrefix = -1
   let missed = 0
 
   function fromPeer(spelled: string | undefined, ipv6Prefix: number): (Identity & { address: string }) | undefined {
     if (spelled === undefined) return undefined
+    // Read sooner than it is found among many: a look-up among 10,000 is in no cache.
+    if (isIPv4(spelled)) return { client: spelled, address: spelled, hops: [spelled], probablyProxy: false }
     const known = ipv6Prefix === knownPrefix ? direct.get(spelled) : undefined
     if (known) return known
     // Clearing all of it now and then is cheaper than keeping an order. While more come than it holds, few are worth a place.
