@@ -212,7 +212,7 @@ function decode(reader: Reader, { policy, peek }: Flagged, now: number, at: numb
   if (code === FAILED) return new Error(reader.text())
   const refused = (limit: Limit) => reader.refused(limit)
   if (code === BLOCKED) {
-    return { outcome: 'blocked', at, block: reader.block(), limits: peek ? policy.limits.map(refused) : [] }
+    return { outcome: 'blocked', at, block: reader.block(), limits: policy.limits.map(refused) }
   }
   const violations = reader.number()
   return {
