@@ -7,7 +7,7 @@ import { compilePolicy } from '../../policies/table.ts'
 import { Connection } from './connection.ts'
 import { connectTo, endAll, ending, load, type Opened, openBouncer, percentile, serve } from './fleet.fixture.ts'
 import { createKeys } from './keys.ts'
-import { RedisServer, until } from './redis-server.fixture.ts'
+import { AS_LIMITER, RedisServer, until } from './redis-server.fixture.ts'
 import { RedisStore } from './redis-store.ts'
 import { parseRedis, redisSchema } from './settings.ts'
 
@@ -313,8 +313,8 @@ describe('Redis answers with errors', () => {
     const server = await start()
     const redis = connectTo(server)
     const opened = openBouncer({ redis: { url: server.url, deadline: '300ms' }, policies: policies() })
-    const ill = () => redis.acl('SETUSER', 'default', '-rpush')
-    const { detail } = await suffer('NOPERM', opened, ill, () => redis.acl('SETUSER', 'default', '+rpush'))
+    const ill = () => redis.acl('SETUSER', AS_LIMITER.username, '-rpush')
+    const { detail } = await suffer('NOPERM', opened, ill, () => redis.acl('SETUSER', AS_LIMITER.username, '+rpush'))
     expect(detail).toMatch(/can't run this command|NOPERM|permissions/)
   })
 
@@ -351,7 +351,7 @@ describe('Redis answers with errors', () => {
     const server = await start('--requirepass', 'right')
     const redis = connectTo(server, { password: 'right' })
     const { bouncer, states, ask } = openBouncer({
-      redis: { url: server.url, password: 'wrong' },
+      redis: { host: '127.0.0.1', port: server.port, password: 'wrong' },
       policies: policies(),
     })
     await until('the reason', () => bouncer.health().detail.includes('WRONGPASS'))
@@ -371,7 +371,7 @@ describe('Redis answers with errors', () => {
 async function bareStore(server: RedisServer, deadline = '1s') {
   const settings = parseRedis(redisSchema.parse({ url: server.url, deadline }))
   const connection = new Connection(settings, { onState: () => {} })
-  const keys = createKeys(`test-${randomUUID().slice(0, 8)}`, 0)
+  const keys = createKeys(`api_bouncer:${randomUUID().slice(0, 8)}`, 0)
   const store = new RedisStore(connection, keys, settings.deadlineMs)
   ending(connection, one => one.close())
   await until('Redis', () => store.health().state === 'ok')
