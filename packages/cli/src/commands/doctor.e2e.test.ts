@@ -46,7 +46,7 @@ describe('doctor', () => {
   it('looks into Redis, through a server and straight', async () => {
     for (const args of [
       ['doctor', '-o', 'json'],
-      ['doctor', '-o', 'json', '--redis', redis.url],
+      ['doctor', '-o', 'json', '--redis', `redis://127.0.0.1:${redis.port}`],
     ]) {
       const { stdout, stderr, code } = await run(args, args.length > 3 ? {} : onRedis.env)
       expect([code, stderr]).toEqual([0, ''])

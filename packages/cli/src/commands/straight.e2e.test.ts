@@ -21,7 +21,7 @@ afterAll(async () => {
   await cluster.stop()
 })
 
-const url = (i: number) => (redises[i] as RedisServer).url
+const url = (i: number) => `redis://127.0.0.1:${(redises[i] as RedisServer).port}`
 
 /** What names the place: words before the verb, and the environment. */
 const places: [string, () => { words?: string[]; env?: NodeJS.ProcessEnv }][] = [

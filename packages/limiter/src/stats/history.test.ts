@@ -4,7 +4,7 @@ import type { Backend } from '../stores/backend.ts'
 import { memoryBackend } from '../stores/memory/memory-backend.ts'
 import { connectTo, endAll, ending } from '../stores/redis/fleet.fixture.ts'
 import { redisBackend } from '../stores/redis/redis-backend.ts'
-import { RedisServer, startCluster, until } from '../stores/redis/redis-server.fixture.ts'
+import { AS_LIMITER, RedisServer, startCluster, until } from '../stores/redis/redis-server.fixture.ts'
 import { parseRedis, type RedisOptions, redisSchema } from '../stores/redis/settings.ts'
 import { CLIENT_BUCKETS, MemoryHistory, secondOf } from './history.ts'
 
@@ -32,7 +32,7 @@ const frameOf = (instance: string, at: number, more: Partial<StatsFrame> = {}): 
   ...more,
 })
 
-const openRedis = (server: RedisServer, instance: string) => openOn({ host: '127.0.0.1', port: server.port }, instance)
+const openRedis = (server: RedisServer, instance: string) => openOn({ url: server.url }, instance)
 
 const openOn = async (redis: RedisOptions, instance: string): Promise<Backend> => {
   const settings = parseRedis(redisSchema.parse(redis))
@@ -124,7 +124,10 @@ describe('the history', () => {
     },
     async 'of two instances on a Cluster'() {
       const { endpoints } = ending(await startCluster(), one => one.stop())
-      return [await openOn({ cluster: endpoints }, 'a'), await openOn({ cluster: endpoints }, 'b')]
+      return [
+        await openOn({ cluster: endpoints, ...AS_LIMITER }, 'a'),
+        await openOn({ cluster: endpoints, ...AS_LIMITER }, 'b'),
+      ]
     },
   }
   test.each(Object.entries(opened))('%s adds up what each has told, in every range', async (_, open) => {

@@ -415,6 +415,50 @@ export function testStore({ name, open }: StoreFixture): void {
         expect(await check(client, policy)).toMatchObject({ outcome: 'limited', violations: 1 })
       })
 
+      describe.each(ALGORITHMS)('%s', algorithm => {
+        test.each([
+          ['one limit', [{ limit: 2, window: '1h' }], 1],
+          ['one limit, a cost of 2', [{ limit: 2, window: '1h' }], 2],
+          [
+            'several limits',
+            [
+              { limit: 50, window: '1m' },
+              { limit: 2, window: '1h' },
+            ],
+            1,
+          ],
+        ])(
+          'a blocked client hears when its limits come back, which may be after the block: %s',
+          async (_, limits, cost) => {
+            const penalty = penaltyOf({ threshold: 1, block: '15m' })
+            const [client, policy] = [fresh('client'), policyOf({ algorithm, limits, cost }, penalty)]
+            const other = policyOf({ algorithm, limits: [{ limit: 5, window: '1h' }] }, penalty)
+            await check(client, other)
+            await exhaust(client, policy)
+            for (const pause of [0, 0, MINUTE, 0]) {
+              await advance(pause)
+              for (const asked of [policy, other]) {
+                const blocked = await check(client, asked)
+                const measured = await peek(client, asked)
+                expect(blocked).toMatchObject({ outcome: 'blocked', block: { policy: policy.id } })
+                const { at } = blocked
+                expect(blocked.limits.map(({ remaining }) => remaining)).toEqual(
+                  measured.limits.map(({ remaining }) => remaining),
+                )
+                for (const [i, limit] of measured.limits.entries()) {
+                  const passed = measured.at - at
+                  const told = blocked.limits[i] as typeof limit
+                  expect(Math.abs(told.resetAfterMs - limit.resetAfterMs - passed)).toBeLessThan(50)
+                  expect(
+                    Math.abs((told.retryAfterMs as number) - (limit.retryAfterMs as number) - passed),
+                  ).toBeLessThan(50)
+                }
+              }
+            }
+          },
+        )
+      })
+
       test('a block holds under every enforced policy, and where no policy applies', async () => {
         const [client, policy] = [fresh('client'), refusing(FIVE_THEN_15M)]
         const { block } = await violate(5, client, policy)

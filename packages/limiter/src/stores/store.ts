@@ -36,7 +36,7 @@ export interface Verdict {
   readonly outcome: 'allowed' | 'limited' | 'blocked'
   /** Epoch ms by the store's clock. */
   readonly at: number
-  /** One a limit of the policy; empty when a block refused and nobody looked at them (Redis: a flood of a block stays cheap). */
+  /** One a limit of the policy; empty when a block refused that is known, while Redis could not be asked about them. */
   readonly limits: readonly LimitVerdict[]
   /** The block that refused, or that this violation has set (then the outcome is `limited`). */
   readonly block?: Block

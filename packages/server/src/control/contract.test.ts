@@ -28,9 +28,9 @@ const ways: Record<string, () => Promise<Way>> = {
   },
   async 'straight on Redis, beside an instance'() {
     const redis = await RedisServer.start()
-    const bouncer = createBouncer({ redis: { host: '127.0.0.1', port: redis.port } })
+    const bouncer = createBouncer({ redis: { url: redis.url } })
     await until('the instance on Redis', () => bouncer.health().state === 'ok' && bouncer.epoch > 0)
-    const control = await openRedisControl({ host: '127.0.0.1', port: redis.port })
+    const control = await openRedisControl({ url: redis.url })
     const close = async () => {
       await control.close()
       await bouncer.close()

@@ -1,47 +1,19 @@
 import { randomUUID } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import { afterAll, describe, expect, test } from 'vitest'
 import { ALGORITHMS } from '../../contracts/index.ts'
-import { testStore } from '../conformance.ts'
 import { connectTo, endAll, ending, openBouncer } from './fleet.fixture.ts'
-import { RedisServer, startCluster, until } from './redis-server.fixture.ts'
-import { openStore } from './store.fixture.ts'
+import { AS_LIMITER, documentedRules, RedisServer, startCluster, until } from './redis-server.fixture.ts'
 
 afterAll(endAll)
 
 const ann = { by: 'ann' }
-const operations = new URL('../../../../../docs/operations.md', import.meta.url)
-
-/** The user that docs/operations.md tells to make, as it stands there. */
-const documented = (name: string) => {
-  const text = readFileSync(operations, 'utf8')
-  const [, rules] = new RegExp(`ACL SETUSER ${name} ([^\`]+)`).exec(text) ?? []
-  return (rules ?? '').split(/\s+/).filter(rule => rule !== '')
-}
-
-async function withUser() {
-  const server = ending(await RedisServer.start(), one => one.stop())
-  const admin = connectTo(server)
-  await admin.acl('SETUSER', 'bouncer', ...documented('bouncer').map(rule => rule.replace('~api_bouncer:*', '~test-*')))
-  return { server, admin, as: { username: 'bouncer', password: 'a-long-secret' } }
-}
 
 describe('the user of docs/operations.md', () => {
-  testStore({
-    name: 'Redis as a user of few rights',
-    async open() {
-      const { server, admin, as } = await withUser()
-      return openStore({ host: '127.0.0.1', port: server.port, ...as }, [admin])
-    },
-  })
-
   test('may do all that the limiter and its operators do, and nothing else is granted', async () => {
     const server = ending(await RedisServer.start(), one => one.stop())
     const admin = connectTo(server)
-    const rules = documented('bouncer')
-    await admin.acl('SETUSER', 'bouncer', ...rules)
     const { bouncer, ask, peek } = openBouncer({
-      redis: { url: `redis://bouncer:a-long-secret@127.0.0.1:${server.port}/0`, deadline: '1s' },
+      redis: { url: server.url, deadline: '1s' },
       policies: [
         { id: 'single', match: '/single', limits: [{ limit: 2, window: '300ms' }] },
         ...ALGORITHMS.map(algorithm => ({
@@ -94,18 +66,17 @@ describe('the user of docs/operations.md', () => {
     // What is granted is what is used.
     const stats = await admin.info('commandstats')
     const used = new Set([...stats.matchAll(/cmdstat_([^:]+):/g)].map(([, name]) => name))
-    const granted = rules.filter(rule => rule.startsWith('+')).map(rule => rule.slice(1))
+    const granted = documentedRules()
+      .filter(rule => rule.startsWith('+'))
+      .map(rule => rule.slice(1))
     expect(granted.filter(name => !used.has(name))).toEqual([])
   })
 
   test('serves a Cluster too, with what is added for one', async () => {
     const { nodes, endpoints } = ending(await startCluster(), one => one.stop())
-    const text = readFileSync(operations, 'utf8')
-    const added = (/in a Cluster add `([^`]+)`/.exec(text)?.[1] ?? '').split(' ')
     const admins = nodes.map(node => connectTo(node))
-    for (const admin of admins) await admin.acl('SETUSER', 'bouncer', ...documented('bouncer'), ...added)
     const { bouncer, ask } = openBouncer({
-      redis: { deadline: '1s', cluster: endpoints, username: 'bouncer', password: 'a-long-secret' },
+      redis: { deadline: '1s', cluster: endpoints, ...AS_LIMITER },
     })
     await until('counting', async () => (await ask('a')).outcome === 'allowed' && bouncer.health().state === 'ok')
     for (let i = 0; i < 30; i++) expect((await ask(`c${i}`)).outcome).toBe('allowed')
@@ -117,9 +88,7 @@ describe('the user of docs/operations.md', () => {
 
   test('may not touch the keys of others', async () => {
     const server = ending(await RedisServer.start(), one => one.stop())
-    const admin = connectTo(server)
-    await admin.acl('SETUSER', 'bouncer', ...documented('bouncer'))
-    const user = connectTo(server, { username: 'bouncer', password: 'a-long-secret' })
+    const user = connectTo(server, AS_LIMITER)
     const own = `api_bouncer:${randomUUID()}`
     await user.set(own, '1')
     await expect(user.get('others')).rejects.toThrow(/NOPERM/)

@@ -7,7 +7,7 @@
 --                   for each further limit both
 --            -1 limited    violations (-1: none), then a limit: remaining, µs to a unit, µs until it fits (-1 never)
 --            -2 limited and now blocked    as -1, then the block
---            -3 blocked    the block; when peeking also the limits, as in -1
+--            -3 blocked    the block, then the limits, as in -1
 --            -4 failed     what went wrong
 --          or -1, now when the deadline has passed: then nothing was written.
 -- Speed: what only a refusal needs (the penalty, an algorithm's other functions) is read when it is needed. All blocks are
@@ -59,8 +59,14 @@ local function measure(p, states, cost)
     local remaining = p.module.available(state, now, l)
     add(remaining)
     add(remaining >= l.capacity and 0 or p.module.wait(state, now, l, remaining + 1))
-    add(cost > l.maxCost and -1 or p.module.wait(state, now, l, cost))
+    add(cost > l.maxCost and -1 or remaining >= cost and 0 or p.module.wait(state, now, l, cost))
   end
+end
+
+local function refuseBlocked(block, tag, p, cost)
+  add(-3)
+  add(block)
+  measure(p, load(tag, p), cost)
 end
 
 -- All limits of a policy, or none.
@@ -95,9 +101,7 @@ local function checkRun(to, p, cost, penalise, shadow, peek)
     local tag = string.sub(blockKey, #prefix + 8)
     local block = not shadow and (blocks[position] or set and set[blockKey])
     if block then
-      add(-3)
-      add(block)
-      if peek then measure(p, load(tag, p), cost) end
+      refuseBlocked(block, tag, p, cost)
     else
       checkLimits(tag, p, cost, penalise, peek)
     end
@@ -111,12 +115,11 @@ local function checkOnes(to, p, cost, penalise, shadow)
   local suffix, limit, window, ttl = l.suffix, l.limit, l.window, l.ttl
   while position <= to do
     local blockKey = KEYS[position]
+    local tag = sub(blockKey, skip)
     local block = not shadow and (blocks[position] or set and set[blockKey])
     if block then
-      add(-3)
-      add(block)
+      refuseBlocked(block, tag, p, cost)
     else
-      local tag = sub(blockKey, skip)
       local allowed, remaining, reset = one(counters .. tag .. suffix, now, nowText, limit, window, ttl)
       if allowed then
         result[n + 1], result[n + 2] = remaining, reset

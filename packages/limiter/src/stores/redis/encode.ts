@@ -76,6 +76,12 @@ function describePenalty(id: string, { threshold, windowMs, memoryMs, blockMs, s
   })
 }
 
+/** The same digits as String(), which takes long for a number of that size. */
+function micros(us: number): string {
+  const seconds = Math.floor(us / 1_000_000)
+  return `${seconds}${String(us - seconds * 1_000_000).padStart(6, '0')}`
+}
+
 /** `deadlineUs` in Redis' time, 0 for none. */
 export function encodeBatch(asked: readonly Asked[], keys: Keys, deadlineUs: number): Question {
   const { check } = asked[0] as Asked
@@ -122,14 +128,14 @@ function encodeOne({ client, policy, penalise }: Flagged, keys: Keys, deadlineUs
   return {
     script: penalise ? penalising : harmless,
     keys: [keys.block(client), head + client + tail],
-    args: [deadlineUs],
+    args: [micros(deadlineUs)],
   }
 }
 
 function encodeMany(asked: readonly Asked[], keys: Keys, deadlineUs: number): Question {
   const policies: CompiledPolicy[] = []
   const blockKeys: string[] = []
-  const args: Arg[] = [deadlineUs, keys.prefix, '']
+  const args: Arg[] = [micros(deadlineUs), keys.prefix, '']
   let [last, flags, cost, count] = [-1, 0, 0, 0]
   for (const { check } of asked) {
     blockKeys.push(keys.block(check.client))
@@ -212,7 +218,7 @@ function decode(reader: Reader, { policy, peek }: Flagged, now: number, at: numb
   if (code === FAILED) return new Error(reader.text())
   const refused = (limit: Limit) => reader.refused(limit)
   if (code === BLOCKED) {
-    return { outcome: 'blocked', at, block: reader.block(), limits: peek ? policy.limits.map(refused) : [] }
+    return { outcome: 'blocked', at, block: reader.block(), limits: policy.limits.map(refused) }
   }
   const violations = reader.number()
   return {

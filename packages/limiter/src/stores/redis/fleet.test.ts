@@ -4,7 +4,7 @@ import type { BouncerEvent } from '../../contracts/index.ts'
 import type { BouncerError } from '../../errors.ts'
 import type { BouncerOptions } from '../../options.ts'
 import { connectTo, endAll, ending, type Opened, openBouncer } from './fleet.fixture.ts'
-import { RedisServer, startCluster, until } from './redis-server.fixture.ts'
+import { AS_LIMITER, RedisServer, startCluster, until } from './redis-server.fixture.ts'
 import type { RedisOptions } from './settings.ts'
 
 afterEach(endAll)
@@ -37,7 +37,7 @@ async function cluster(): Promise<Place> {
   const look = ending(new Cluster(startup), one => one.disconnect())
   look.on('error', () => {})
   await until('the cluster', () => look.status === 'ready')
-  return { redis: { cluster: endpoints, deadline }, look, servers: () => look.nodes('master') }
+  return { redis: { cluster: endpoints, ...AS_LIMITER, deadline }, look, servers: () => look.nodes('master') }
 }
 
 async function fleet(
@@ -383,7 +383,7 @@ describe('the control state', () => {
 
 test('a Cluster that has lost a node: its clients are without Redis, the others are not, and it comes back', async () => {
   const { nodes, endpoints } = ending(await startCluster(3, '--cluster-require-full-coverage', 'no'), one => one.stop())
-  const [{ bouncer, ask, states }] = (await fleet({ redis: { cluster: endpoints, deadline } }, 1, {
+  const [{ bouncer, ask, states }] = (await fleet({ redis: { cluster: endpoints, ...AS_LIMITER, deadline } }, 1, {
     policies: [limited(100_000)],
   })) as [Opened]
   const clients = Array.from({ length: 60 }, (_, i) => `c${i}`)

@@ -11,7 +11,7 @@ afterAll(endAll)
 test('a client costs as little as is said', async () => {
   const server = ending(await RedisServer.start(), one => one.stop())
   const redis = connectTo(server)
-  const { store, close } = await openStore({ host: '127.0.0.1', port: server.port }, undefined, 'api_bouncer')
+  const { store, close } = await openStore({ url: server.url }, [redis], 'api_bouncer')
   ending(store, close)
   const client = '203.0.113.195'
   const penalty = compilePenalty({ threshold: 5, window: '5m', block: ['15m'], memory: '1d' })

@@ -101,17 +101,21 @@ const step: fc.Arbitrary<Step> = fc.record({
   refund: fc.oneof({ weight: 4, arbitrary: fc.constant(false) }, { weight: 1, arbitrary: fc.constant(true) }),
 })
 
-const steps = (...list: [ms: number, cost: number, refund?: boolean][]): Step[] =>
-  list.map(([ms, cost, refund = false]) => ({
-    ...{ pauseUs: ms * 1000, cost, refund },
-    ...{ shape: 0, client: 0, shadow: false, peek: false, alone: false },
+const steps = (...list: [ms: number, cost: number, refund?: boolean, shape?: number][]): Step[] =>
+  list.map(([ms, cost, refund = false, shape = 0]) => ({
+    ...{ pauseUs: ms * 1000, cost, refund, shape },
+    ...{ client: 0, shadow: false, peek: false, alone: false },
   }))
 
-/** Found under load: a log whose oldest units went when nothing was taken, or came back, must outlive what it still holds. */
+/**
+ * Found under load: a log whose oldest units went when nothing was taken, or came back, must outlive what it still holds. And
+ * who is blocked, over a limit that was lowered, and asks for nothing has nothing to wait for but the block.
+ */
 const EXAMPLES: [number, Step[], boolean, boolean][] = [
   [0, steps([0, 1], [900, 3], [150, 4], [150, 1], [850, 5], [10, 1]), false, false],
   [0, steps([0, 1], [0, 0, true], [0, 1], [900, 1], [50, 0], [0, 3]), false, false],
   [0, steps([0, 1], [900, 1], [0, 0, true], [50, 3], [100, 2], [1000, 5], [10, 1]), false, false],
+  [0, steps([0, 1], [1, 1], [1, 1], [1, 1], [1, 1, false, 1], [1, 2], [1, 1, false, 1], [1, 0, false, 1]), true, true],
 ]
 
 /** What both must agree on, to the millisecond. */
@@ -150,7 +154,7 @@ describe.each(ALGORITHMS)('%s in Lua and in TypeScript', algorithm => {
     await fc.assert(
       fc.asyncProperty(
         fc.integer({ min: 0, max: SHAPES.length - 1 }),
-        fc.array(step, { minLength: 1, maxLength: 80 }),
+        fc.array(step, { minLength: 1, maxLength: 80, size: 'max' }),
         fc.boolean(),
         fc.boolean(),
         async (base, steps, changing, penalise) => {
@@ -183,6 +187,8 @@ describe.each(ALGORITHMS)('%s in Lua and in TypeScript', algorithm => {
               const theirs = decodeBatch(reply, batch).at(-1) as Verdict
               if (changing && theirs.outcome === 'blocked' && theirs.block && theirs.block.until <= now / 1000) {
                 await redis.del(keys.block(check.client))
+                // Redis has looked at the limits, which clamps what is owed under a lowered one.
+                memory.peek(check)
                 continue
               }
               const ours = peek ? memory.peek(check) : memory.check(check)
@@ -194,7 +200,7 @@ describe.each(ALGORITHMS)('%s in Lua and in TypeScript', algorithm => {
           }
         },
       ),
-      { numRuns: 300, examples: EXAMPLES },
+      { numRuns: 100, examples: EXAMPLES },
     )
   })
 })

@@ -67,7 +67,7 @@ describe('a doctor at a real Redis', () => {
         'block index': 'ok',
         proxy: 'unknown',
       })
-      const admin = new Redis(server.url)
+      const admin = new Redis(server.port)
       await admin.config('SET', 'maxmemory', '100mb')
       await admin.config('SET', 'maxmemory-policy', 'allkeys-lru')
       admin.disconnect()

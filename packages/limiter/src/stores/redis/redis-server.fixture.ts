@@ -1,5 +1,5 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -22,13 +22,23 @@ export async function until(what: string, condition: () => boolean | Promise<boo
   }
 }
 
+/** As whom a limiter under test connects. Who looks and meddles is the default user, who may do everything. */
+export const AS_LIMITER = { username: 'bouncer', password: 'a-long-secret' } as const
+
+/** What that user may do: as docs/operations.md tells to make it, and in a Cluster what it adds. */
+export function documentedRules(cluster = false): string[] {
+  const text = readFileSync(new URL('../../../../../docs/operations.md', import.meta.url), 'utf8')
+  const written = (pattern: RegExp) => (pattern.exec(text)?.[1] ?? '').split(/\s+/).filter(rule => rule !== '')
+  return [...written(/ACL SETUSER bouncer ([^`]+)/), ...(cluster ? written(/in a Cluster add `([^`]+)`/) : [])]
+}
+
 /** Not even a test that dies leaves one behind. */
 const running = new Set<ChildProcess>()
 process.once('exit', () => {
   for (const server of running) server.kill('SIGKILL')
 })
 
-/** A redis-server of the test's own, on a free port, that it may kill and freeze. */
+/** A redis-server of the test's own, on a free port, that it may kill and freeze; it knows the user that a limiter is. */
 export class RedisServer {
   readonly port: number
   private readonly folder = mkdtempSync(join(tmpdir(), 'bouncer-redis-'))
@@ -61,14 +71,18 @@ export class RedisServer {
     return server
   }
 
+  /** For a limiter. */
   get url(): string {
-    return `redis://127.0.0.1:${this.port}`
+    return `redis://${AS_LIMITER.username}:${AS_LIMITER.password}@127.0.0.1:${this.port}`
   }
 
   /** Starts it (again), on the same port and folder. */
   async start(): Promise<void> {
     const base = ['--port', String(this.port), '--bind', '127.0.0.1', '--dir', this.folder]
-    const args = this.args.includes('--sentinel') ? [...this.args, ...base] : [...base, '--save', '', ...this.args]
+    const user = ['--user', AS_LIMITER.username, ...documentedRules(this.args.includes('--cluster-enabled'))]
+    const args = this.args.includes('--sentinel')
+      ? [...this.args, ...base]
+      : [...base, '--save', '', ...user, ...this.args]
     const started = spawn('redis-server', args, { stdio: ['ignore', 'pipe', 'pipe'] })
     this.process = started
     running.add(started)

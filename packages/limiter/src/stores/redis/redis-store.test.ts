@@ -1,27 +1,24 @@
 import { afterAll } from 'vitest'
 import { testStore } from '../conformance.ts'
-import { RedisServer, startCluster } from './redis-server.fixture.ts'
+import { connectTo, endAll, ending } from './fleet.fixture.ts'
+import { AS_LIMITER, RedisServer, startCluster } from './redis-server.fixture.ts'
 import { openStore } from './store.fixture.ts'
 
-const ends: (() => Promise<unknown>)[] = []
-afterAll(async () => {
-  for (const end of ends) await end()
-})
+afterAll(endAll)
 
 testStore({
   name: 'Redis',
   async open() {
-    const server = await RedisServer.start()
-    ends.push(() => server.stop())
-    return openStore({ host: '127.0.0.1', port: server.port })
+    const server = ending(await RedisServer.start(), one => one.stop())
+    return openStore({ url: server.url }, [connectTo(server)])
   },
 })
 
 testStore({
   name: 'Redis Cluster',
   async open() {
-    const cluster = await startCluster()
-    ends.push(() => cluster.stop())
-    return openStore({ cluster: cluster.endpoints })
+    const { nodes, endpoints } = ending(await startCluster(), one => one.stop())
+    const admins = nodes.map(node => connectTo(node))
+    return openStore({ cluster: endpoints, ...AS_LIMITER }, admins)
   },
 })

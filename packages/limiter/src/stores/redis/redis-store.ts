@@ -44,7 +44,7 @@ const PROBE = compilePolicy(policySchema.parse({ id: 'probe', limits: [{ limit: 
 /** The store shared by all instances: every check in one atomic round trip, in Redis' time. */
 export class RedisStore implements Store, Listener {
   readonly kind: string
-  readonly known = new KnownBlocks()
+  readonly known: KnownBlocks
   private readonly connection: Connection
   private readonly keys: Keys
   private readonly deadlineMs: number
@@ -57,6 +57,7 @@ export class RedisStore implements Store, Listener {
   /** `clock`: the tests' way to turn the store's time. */
   constructor(connection: Connection, keys: Keys, deadlineMs: number, clock: Clock = { shiftUs: 0 }) {
     this.clock = clock
+    this.known = new KnownBlocks(() => performance.now() + clock.shiftUs / 1000)
     this.connection = connection
     this.keys = keys
     this.deadlineMs = deadlineMs
@@ -75,7 +76,7 @@ export class RedisStore implements Store, Listener {
     const { client, policy } = check
     const node = this.askable(client)
     if (policy.shadow) return node ? this.batcher(node).add(check) : Promise.reject(this.down(client))
-    const known = this.blocked(client, node !== undefined)
+    const known = this.blocked(check, node !== undefined)
     if (known) return known
     if (!node) throw this.down(client)
     return this.batcher(node).add(check)
@@ -246,9 +247,9 @@ export class RedisStore implements Store, Listener {
     }
   }
 
-  private blocked(client: string, canAsk: boolean): Verdict | undefined {
-    const block = this.known.find(client, canAsk)
-    return block && { outcome: 'blocked', at: this.now(), limits: [], block }
+  private blocked({ client, policy }: Check, canAsk: boolean): Verdict | undefined {
+    const known = this.known.find(client, policy, canAsk)
+    return known && { outcome: 'blocked', at: this.now(), ...known }
   }
 
   private timed(script: Script): Script {
@@ -294,7 +295,7 @@ export class RedisStore implements Store, Listener {
   heard({ client, policy, route }: Check, { block, outcome, limits, at }: Verdict, generation: number): void {
     if (policy.shadow) return
     if (block) {
-      if (this.known.learn(client, block, at, generation)) this.aftermath.blocked(block)
+      if (this.known.learn(client, policy, { block, limits, at }, generation)) this.aftermath.blocked(block)
     } else this.known.unlearn(client)
     if (outcome === 'limited') {
       const refused = policy.limits[limits.findIndex(({ retryAfterMs }) => retryAfterMs !== 0)]
@@ -303,8 +304,8 @@ export class RedisStore implements Store, Listener {
   }
 
   /** It asked whether the block that this process knows of still stands, and nobody said that it does not. */
-  withoutAnswer({ client, policy }: Check): Verdict | undefined {
-    return policy.shadow ? undefined : this.blocked(client, false)
+  withoutAnswer(check: Check): Verdict | undefined {
+    return check.policy.shadow ? undefined : this.blocked(check, false)
   }
 
   private async write({ refusals, blocks }: Gathered): Promise<void> {

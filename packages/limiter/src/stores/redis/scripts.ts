@@ -19,6 +19,7 @@ const code = (path: string) => read(path).replaceAll(/^ *--.*\n| +-- .*$/gm, '')
 const thunk = (path: string) => `function()\n${code(path)}end`
 const log = thunk('algorithms/sliding-window/log.lua')
 const violator = thunk('stores/redis/violate.lua')
+const algorithm = (id: AlgorithmId) => thunk(`algorithms/${room(id)}/${room(id)}.lua`)
 const one = (id: AlgorithmId) => code(`algorithms/${room(id)}/one.lua`)
 
 const ONES: readonly AlgorithmId[] = ['sliding_window']
@@ -47,7 +48,7 @@ export function composeScript(name: Composed, algorithms: readonly AlgorithmId[]
 }
 
 function compose(name: Composed, ids: readonly AlgorithmId[]): Script {
-  const algorithms = ids.map(id => `${id} = ${thunk(`algorithms/${room(id)}/${room(id)}.lua`)}`)
+  const algorithms = ids.map(id => `${id} = ${algorithm(id)}`)
   const ones = ids.filter(hasOne).map(
     id => `${id} = function(key, now, nowText, limit, window, ttl)
 local allowed, remaining, reset
@@ -84,7 +85,7 @@ export interface Solo {
 
 /**
  * The script that decides one check of one policy: its numbers are part of the text, since every argument costs more than
- * it looks, and nothing is made that only a refusal needs. Redis keeps one such script (about 4 KB) for each version of a policy that it
+ * it looks, and nothing is made that only a refusal needs. Redis keeps one such script (about 6.5 KB) for each version of a policy that it
  * was asked about since its start.
  */
 export function composeSolo(id: AlgorithmId, policy: Solo): Script {
@@ -93,6 +94,7 @@ export function composeSolo(id: AlgorithmId, policy: Solo): Script {
   const values = constants.map(([, value]) => (typeof value === 'string' ? quote(value) : value)).join(', ')
   const inPlace = code('stores/redis/solo.lua')
     .replace('one()', () => one(id))
+    .replace('algorithm()', () => `(${algorithm(id)})()`)
     .replaceAll('violator()', () => `(${violator})()`)
     .replaceAll('log()', () => `(${log})()`)
   return script(`local ${names} = ${values}\n${inPlace}`)

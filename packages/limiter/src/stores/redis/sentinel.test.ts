@@ -1,6 +1,6 @@
 import { afterEach, expect, test, vi } from 'vitest'
 import { connectTo, endAll, ending, load, openBouncer, serve } from './fleet.fixture.ts'
-import { RedisServer, until } from './redis-server.fixture.ts'
+import { AS_LIMITER, RedisServer, until } from './redis-server.fixture.ts'
 
 afterEach(endAll)
 // Servers start, die and fail over while others use the machine too.
@@ -31,7 +31,7 @@ test('the master dies: no errors in mode open, and the promoted replica serves b
   }
 
   const { bouncer, states, ask } = openBouncer({
-    redis: { sentinels: sentinels.map(({ port }) => `127.0.0.1:${port}`), sentinelName: 'mymaster' },
+    redis: { sentinels: sentinels.map(({ port }) => `127.0.0.1:${port}`), sentinelName: 'mymaster', ...AS_LIMITER },
     policies: [{ id: 'default', match: '*', limits: [{ limit: 100_000, window: '1h' }] }],
   })
   await until('counting', async () => (await ask('a')).outcome === 'allowed')
