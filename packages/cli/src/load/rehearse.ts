@@ -5,7 +5,7 @@ import { CommandError, type Context, EXIT } from '../context.ts'
 import { columnsOf, printJson, stylesOf } from '../output.ts'
 import { screens } from '../screens.ts'
 import { safeJson } from '../text.ts'
-import { type Cleaned, clean } from './cleaning.ts'
+import { type Cleaned, clean, knownOf } from './cleaning.ts'
 import { addressOf } from './clients.ts'
 import { failModesBetween, freshStatus } from './fail-modes.ts'
 import { hasCounted, notGoverned, usedBy } from './governed.ts'
@@ -154,7 +154,7 @@ async function prepare(context: Context, options: LoadOptions, { url, control, w
   const { blocks } = await clean(
     control,
     context.actor,
-    addresses,
+    await knownOf(control, addresses),
     'bouncer load: begins with clients never seen before',
   )
   const { usage } = await control.client(first)
