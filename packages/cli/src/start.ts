@@ -12,7 +12,7 @@ export async function start(io: NodeJS.Process, home: string): Promise<void> {
     const { helpText } = await import('./catalog.ts')
     io.stdout.write(helpText())
   } else {
-    const { run } = await import('./run.ts')
+    const { run } = await import('./commands.ts')
     await run(argv, io)
   }
 }

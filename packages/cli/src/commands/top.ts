@@ -1,5 +1,6 @@
 import type { CommandRoom } from '../command.ts'
 import { CommandError, EXIT } from '../context.ts'
+import { screens } from '../screens.ts'
 
 export const command: CommandRoom = {
   register(program, context) {
@@ -15,7 +16,7 @@ export const command: CommandRoom = {
         const control = await of.control()
         // Where nobody answers there is nothing to draw: an error in a line says it better.
         await control.status()
-        const { showTop } = await import('../ui/top.tsx')
+        const { showTop } = await screens.top()
         if (!(await showTop(of, control))) throw new CommandError(EXIT.interrupted, '')
       })
   },

@@ -4,7 +4,6 @@ import type { Actor, ClientDetail, ControlPlane } from '@api-bouncer/limiter/con
 const AT_ONCE = 8
 
 export interface Cleaned {
-  /** Clients that had something to clean. */
   clients: number
   blocks: number
   violations: number
@@ -19,19 +18,30 @@ export const holdsSomething = ({ block, usage, violations, offences, graceUntil 
   Object.keys(violations).length > 0 ||
   usage.some(({ limits }) => limits.some(({ remaining, limit }) => remaining < limit))
 
-/** Forgets all that is counted of these clients, so that each begins as one never seen before. */
+/** Those of whom something is counted. */
+export async function knownOf(control: ControlPlane, addresses: readonly string[]): Promise<string[]> {
+  const found: string[] = []
+  await eachOf(addresses, async address => {
+    if (holdsSomething(await control.client(address))) found.push(address)
+  })
+  return found
+}
+
+/** Forgets all that is known of these clients, so that each begins as one never seen before. */
 export async function clean(
   control: ControlPlane,
   actor: Actor,
   addresses: readonly string[],
   reason: string,
 ): Promise<Cleaned> {
-  const cleaned: Cleaned = { clients: 0, blocks: 0, violations: 0, policies: [] }
+  const cleaned: Cleaned = { clients: addresses.length, blocks: 0, violations: 0, policies: [] }
   const policies = new Set<string>()
   await eachOf(addresses, async address => {
-    if (!holdsSomething(await control.client(address))) return
-    const { block, violations, counters } = await control.unblock(address, { reason }, { ...actor, reason })
-    cleaned.clients++
+    const { block, violations, counters } = await control.unblock(
+      address,
+      { forget: true, reason },
+      { ...actor, reason },
+    )
     cleaned.blocks += Number(block !== undefined)
     cleaned.violations += violations
     for (const policy of counters) policies.add(policy)

@@ -5,7 +5,8 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { ALGORITHMS } from '@api-bouncer/limiter/contracts'
+import { ALGORITHMS, type ClientHistory, type KeyPage } from '@api-bouncer/limiter/contracts'
+import { RedisServer } from '@api-bouncer/limiter/testing/redis-server'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { bouncer, endAll, hasTmux, type Ran, type RealServer, realServer, Terminal } from '../commands/real.fixture.ts'
 import type { Report } from './report.ts'
@@ -60,6 +61,7 @@ async function underWay(at: RealServer): Promise<void> {
 interface Detail {
   readonly block?: unknown
   readonly violations: Readonly<Record<string, unknown>>
+  readonly refusals: readonly unknown[]
   readonly usage: readonly { limits: readonly { limit: number; remaining: number }[] }[]
 }
 
@@ -97,6 +99,23 @@ describe('bouncer load', () => {
     const { block, violations, usage } = await detailOf(shared)
     expect({ block, violations }).toEqual({ block: undefined, violations: {} })
     expect(usage.every(({ limits }) => limits.every(({ limit, remaining }) => limit === remaining))).toBe(true)
+  })
+
+  it.each(['memory', 'redis'])('leaves nothing of its clients behind (%s), nor writes it down later', async kind => {
+    const redis = kind === 'redis' ? await RedisServer.start() : undefined
+    const at = await realServer(redis ? { REDIS_URL: redis.url } : {})
+    const { code, stderr } = await load(at, '--rps', '200', '--duration', '2s', '--clients', '2', '/api/data')
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    // Whoever comes after them is written down after them.
+    await at.request('192.0.2.1', '/api/data', 3)
+    const historyOf = (client: string) => at.admin('GET', `/admin/clients/${client}/history`) as Promise<ClientHistory>
+    while ((await historyOf('192.0.2.1')).buckets.length === 0) await sleep(100)
+    expect((await historyOf('198.18.0.1')).buckets).toEqual([])
+    expect((await detailOf(at)).refusals).toEqual([])
+    const { keys } = (await at.admin('GET', '/admin/keys?match=*198.18.*')) as KeyPage
+    expect(keys.map(({ key }) => key)).toEqual([])
+    await at.stop()
+    await redis?.stop()
   })
 
   it.each(ALGORITHMS)('agrees with %s, over many of its windows', async algorithm => {

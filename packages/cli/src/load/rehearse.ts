@@ -3,8 +3,9 @@ import { connect } from 'node:net'
 import type { ControlPlane, Status } from '@api-bouncer/limiter/contracts'
 import { CommandError, type Context, EXIT } from '../context.ts'
 import { columnsOf, printJson, stylesOf } from '../output.ts'
+import { screens } from '../screens.ts'
 import { safeJson } from '../text.ts'
-import { type Cleaned, clean } from './cleaning.ts'
+import { type Cleaned, clean, knownOf } from './cleaning.ts'
 import { addressOf } from './clients.ts'
 import { failModesBetween, freshStatus } from './fail-modes.ts'
 import { hasCounted, notGoverned, usedBy } from './governed.ts'
@@ -153,7 +154,7 @@ async function prepare(context: Context, options: LoadOptions, { url, control, w
   const { blocks } = await clean(
     control,
     context.actor,
-    addresses,
+    await knownOf(control, addresses),
     'bouncer load: begins with clients never seen before',
   )
   const { usage } = await control.client(first)
@@ -267,6 +268,6 @@ const wantsView = ({ stdout, env, options }: Context) =>
   options.output === 'human' && stdout.isTTY === true && env.TERM !== 'dumb' && !env.CI
 
 async function draw({ stdout, options }: Context, sender: Sender, title: readonly string[], { schedule }: LoadOptions) {
-  const { drawLoad } = await import('../ui/load.tsx')
+  const { drawLoad } = await screens.load()
   return drawLoad({ sender, title, durationMs: schedule.durationMs, stdout, colour: options.color })
 }

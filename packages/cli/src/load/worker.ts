@@ -4,6 +4,7 @@ import type { Snapshot } from './measurements.ts'
 import { start } from './run.ts'
 import { type Stage, schedule } from './schedule.ts'
 import type { TraceData } from './trace.ts'
+import { warmUp } from './warm-up.ts'
 
 /** What a run is, as plain data. */
 export interface Orders {
@@ -28,10 +29,14 @@ export type Message =
 // Sends on a thread of its own: whatever is drawn meanwhile makes no request late.
 const port = parentPort
 if (!port) throw new Error('worker.ts is run as a worker')
-let stop = () => {}
+let stopped = false
+let stop = () => {
+  stopped = true
+}
 port.on('message', async (order: Order) => {
   if (order.type === 'stop') return stop()
   const { stages, clients, attackers, seed, url, method, headers, body, tellEveryMs } = order.orders
+  await warmUp()
   const run = start({
     schedule: schedule(stages),
     crowd: crowd(clients, attackers, generator(seed)),
@@ -41,6 +46,7 @@ port.on('message', async (order: Order) => {
     body: body && Buffer.from(body),
   })
   stop = run.stop
+  if (stopped) run.stop()
   const seen = () => run.seen.snapshot(run.elapsed())
   const tell = (message: Message) => port.postMessage(message)
   const timer =

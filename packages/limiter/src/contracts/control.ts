@@ -97,6 +97,8 @@ export type Status = z.infer<typeof statusSchema>
 export const unblockOptions = strict({
   /** Leave the counters; lift the block and clear the violations only. */
   keepCounters: z.boolean().default(false),
+  /** Forget as well what is kept for people to see: its last refusals, its requests by the minute. */
+  forget: z.boolean().default(false),
   /** During this time the client cannot be blocked again by its violations. */
   grace: durationBetween(1000, 7 * 86_400_000).optional(),
   reason: z.string().max(500).optional(),

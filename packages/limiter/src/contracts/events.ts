@@ -34,6 +34,8 @@ export const eventSchema = z.discriminatedUnion('type', [
     ...change,
     /** What was lifted, in words. */
     lifted: z.array(z.string()),
+    /** What was kept of it for people to see is forgotten too. */
+    forgotten: z.literal(true).optional(),
   }),
   z.object({
     ...base,

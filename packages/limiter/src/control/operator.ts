@@ -203,7 +203,8 @@ export class Operator implements ControlPlane, FleetView {
   }
 
   async unblock(client: string, options: UnblockOptions, actor: Actor): Promise<UnblockResult> {
-    const { store, events } = this.options.backend
+    const { backend } = this.options
+    const { store, events } = backend
     const parsed = parseWith(unblockOptions, options, 'unblock')
     const id = await this.clientOf(client)
     const { table } = await this.rules()
@@ -214,10 +215,14 @@ export class Operator implements ControlPlane, FleetView {
       ...(result.counters.length > 0 ? [`counters of ${result.counters.join(', ')}`] : []),
     ]
     const reason = parsed.reason ?? actor.reason
-    await events.append({ type: 'unblocked', client: id, by: actor.by, ...reasonOf(reason), lifted })
+    const forgotten = parsed.forget ? { forgotten: true as const } : {}
+    await events.append({ type: 'unblocked', client: id, by: actor.by, ...reasonOf(reason), lifted, ...forgotten })
     await this.write(actor, { action: 'unblock', target: id, ...reasonOf(reason), before: result })
     const { epoch } = await this.state()
-    return { ...result, seenBy: await this.seenBy(epoch) }
+    const seenBy = await this.seenBy(epoch)
+    // Only now: until an instance has seen it, it may still write down what came before.
+    if (parsed.forget) await backend.forget(id)
+    return { ...result, seenBy }
   }
 
   async state(): Promise<ControlState> {

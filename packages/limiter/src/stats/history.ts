@@ -84,6 +84,8 @@ export class MemoryHistory implements History {
   /** In order of last use; each with its minutes. */
   private readonly clients = new Map<string, ClientBucket[]>()
   private second: number | undefined
+  /** The frame of the second under way has them still. */
+  private readonly forgotten = new Set<string>()
 
   /** `now`: epoch ms. */
   constructor(now: () => number) {
@@ -103,7 +105,15 @@ export class MemoryHistory implements History {
       }
       addFrame(bucket, frame)
     }
-    for (const { client, outcomes } of frame.top) if (outcomes) this.addClient(client, outcomes, this.second)
+    for (const { client, outcomes } of frame.top) {
+      if (outcomes && !this.forgotten.has(client)) this.addClient(client, outcomes, this.second)
+    }
+    this.forgotten.clear()
+  }
+
+  forget(client: string): void {
+    this.clients.delete(client)
+    this.forgotten.add(client)
   }
 
   stats(range: StatsRange): StatsBucket[] {

@@ -20,6 +20,8 @@ export interface Backend {
   fleet(): Answer<StatsFrame[]>
   /** Calls back with every frame of every instance, this one's too, while somebody listens; returns how to stop. */
   watch(listener: (frame: StatsFrame) => void): () => void
+  /** Forgets what is kept of a client for people to see: its last refusals, its requests by the minute. */
+  forget(client: string): Answer<void>
   /** How many clients are blocked, cheaply: for who asks every second. */
   countBlocks(): Answer<number>
   /** Decides for policies of fail mode `local` while the store gives no answer; absent where that cannot be. */

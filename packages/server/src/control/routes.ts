@@ -252,7 +252,7 @@ export const routes: readonly Route[] = [
   route({
     method: 'post',
     path: '/admin/unblock/:client',
-    summary: 'Lift a block, violations and counters: { keepCounters?, grace?, reason? }',
+    summary: 'Lift a block, violations and counters: { keepCounters?, forget?, grace?, reason? }',
     answer: unblockResult,
     body: unblockOptions.prefault({}),
     handler: call => call.control.unblock(p(call, 'client'), call.body as z.input<typeof unblockOptions>, call.actor),

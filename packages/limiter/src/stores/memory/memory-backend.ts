@@ -33,6 +33,10 @@ export function memoryBackend(options: MemoryStoreOptions & { seed: ControlState
       return () => watching.delete(listener)
     },
     diagnose: async () => [judgeRoom(store.health(), store.maxClients)],
+    forget(client) {
+      store.forgetRefusals(client)
+      history.forget(client)
+    },
     countBlocks: () => store.countBlocks(),
     close: () => store.close(),
   }

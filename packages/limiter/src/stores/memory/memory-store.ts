@@ -232,6 +232,11 @@ export class MemoryStore implements Store {
     return this.setBlock(client, now, durationMs, { reason, by, offence: offencesOf(client.misdeeds, now) })
   }
 
+  forgetRefusals(id: string): void {
+    const misdeeds = this.clients.get(id)?.misdeeds
+    if (misdeeds) misdeeds.refusals = []
+  }
+
   unblock(id: string, { keepCounters = false, grace }: UnblockOptions): UnblockResult {
     const now = this.clock()
     const client = this.clients.get(id)

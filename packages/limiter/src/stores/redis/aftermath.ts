@@ -31,6 +31,10 @@ export class Aftermath {
     this.schedule()
   }
 
+  drop(client: string): void {
+    this.refusals.delete(client)
+  }
+
   blocked(block: Block): void {
     if (this.blocks.length < 10_000) this.blocks.push(block)
     this.schedule()

@@ -125,7 +125,11 @@ export function redisBackend(
   }
 
   events.subscribe(event => {
-    if (event.type === 'unblocked') store.known.forget(event.client)
+    if (event.type !== 'unblocked') return
+    store.known.forget(event.client)
+    if (!event.forgotten) return
+    store.dropRefusals(event.client)
+    history.forget(event.client)
   })
 
   async function heartbeat(frame: StatsFrame): Promise<void> {
@@ -177,6 +181,9 @@ export function redisBackend(
       return () => {
         if (watching.delete(listener) && watching.size === 0) listen()
       }
+    },
+    async forget(client) {
+      await withTimeout(connection.commands.del(keys.refusals(client), keys.clientHistory(client)), OPERATOR_MS)
     },
     countBlocks: () => store.countBlocks(),
     diagnose: () => diagnoseRedis(connection, keys),

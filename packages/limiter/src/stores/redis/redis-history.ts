@@ -60,6 +60,8 @@ export class RedisHistory implements History {
   private readonly keys: Keys
   private waiting: Waiting[] = []
   private gathered = new Map<string, Gathered>()
+  /** The frame of the second under way has them still. */
+  private readonly forgotten = new Set<string>()
   private clientsDue = performance.now() + CLIENTS_MS
   /** The last second that was written, and the step of each tier that this instance has told of. */
   private second: number | undefined
@@ -80,7 +82,7 @@ export class RedisHistory implements History {
     if (this.waiting.length > KEPT_FRAMES) this.waiting.shift()
     const minute = Math.floor((at - spanMs / 2) / CLIENT_STEP_MS)
     for (const { client, outcomes } of frame.top) {
-      if (!outcomes) continue
+      if (!outcomes || this.forgotten.has(client)) continue
       const key = `${minute} ${client}`
       const known = this.gathered.get(key)
       if (known) addCounts(known.outcomes, outcomes)
@@ -88,6 +90,13 @@ export class RedisHistory implements History {
         this.gathered.set(key, { client, minute, outcomes: { ...outcomes } })
       }
     }
+    this.forgotten.clear()
+  }
+
+  /** Writes down nothing of what a client did until now. */
+  forget(client: string): void {
+    for (const [key, gathered] of this.gathered) if (gathered.client === client) this.gathered.delete(key)
+    this.forgotten.add(client)
   }
 
   /** Writes what waits; what does not get through waits for the next time. `instances`: how many do the same. */

@@ -165,6 +165,11 @@ export class RedisStore implements Store, Listener {
     }
   }
 
+  /** Writes down none of the refusals that were not yet. */
+  dropRefusals(client: string): void {
+    this.aftermath.drop(client)
+  }
+
   async blocks(limit: number, after?: BlockPlace): Promise<BlockList> {
     const { commands } = this.connection
     const index = this.keys.blocks
