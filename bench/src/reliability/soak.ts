@@ -67,11 +67,17 @@ class Invariants {
   readonly broken: string[] = []
   checked = 0
   private readonly started = performance.now()
+  private readonly log: Context['log']
+
+  constructor(log: Context['log']) {
+    this.log = log
+  }
 
   holds(what: string, is: boolean): void {
     this.checked++
     if (is || this.broken.length >= 20) return
     this.broken.push(`${fixed(1)((performance.now() - this.started) / 1000)} s: ${what}`)
+    this.log(`  broken: ${what}`)
   }
 }
 
@@ -93,7 +99,7 @@ async function run({ quick, seed, log }: Context): Promise<Section> {
   const network = await Network.to(server.port)
   const direct = { host: '127.0.0.1', port: server.port }
   const own = new Redis({ ...direct, maxRetriesPerRequest: null }).on('error', () => {})
-  const invariants = new Invariants()
+  const invariants = new Invariants(log)
   let born = 0
   const start = async (): Promise<Instance> => {
     const redis = { host: '127.0.0.1', port: network.port }
