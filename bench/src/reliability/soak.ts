@@ -124,6 +124,7 @@ async function run({ quick, seed, log }: Context): Promise<Section> {
   /** Faults: from when to when; the last one may go on. */
   const ills: { from: number; to: number; what: string }[] = []
   const illSince = (since: number) => ills.some(({ to }) => to > since)
+  const during = () => (illSince(performance.now()) ? `while ${ills.at(-1)?.what}` : 'without trouble')
   /** Clients that the operator keeps out: since when that is known, and since when it is over. */
   const sentences = new Map<string, { from: number; lifted: number }>()
   let over = false
@@ -153,7 +154,10 @@ async function run({ quick, seed, log }: Context): Promise<Section> {
         performance.timeOrigin + sent,
         performance.timeOrigin + answered,
       )
-      invariants.holds(`waited ${waitMs.toFixed(0)} ms`, waitMs - stood < 1000)
+      invariants.holds(
+        `waited ${waitMs.toFixed(0)} ms for ${instance.name}, ${outcome}, ${during()}`,
+        waitMs - stood < 1000,
+      )
       if (outcome === 'allowed') {
         totals.allowed++
         if (path !== '/quiet') {
