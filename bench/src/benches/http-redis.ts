@@ -40,7 +40,7 @@ async function flood(redis: BenchRedis, { quick, log }: Context): Promise<{ tabl
     await server.load.send(PATH, 100)
     // Its block, violations and refusals are told and written down.
     await sleep(3000)
-    const seconds = quick ? 5 : 20
+    const seconds = quick ? 5 : 10
     let refused = 0
     const sent = await commandsFor(redis, CLIENT, async () => {
       const until = performance.now() + seconds * 1000

@@ -15,10 +15,8 @@ export const mebibytes = (bytes: number) => `${(bytes / 2 ** 20).toFixed(1)} MiB
 async function run({ quick, log }: Context): Promise<Section> {
   const perClient: string[][] = []
   for (const contender of [...OURS, ...PEERS]) {
-    const row: string[] = [contender]
-    for (const units of UNITS) {
-      row.push(whole((await bytes({ contender, clients: CLIENTS }, units)) / CLIENTS))
-    }
+    const measured = await Promise.all(UNITS.map(units => bytes({ contender, clients: CLIENTS }, units)))
+    const row = [contender, ...measured.map(bytes => whole(bytes / CLIENTS))]
     perClient.push(row)
     log(`  ${row.join(', ')}`)
   }
@@ -29,8 +27,8 @@ async function run({ quick, log }: Context): Promise<Section> {
   ]
   const heaps: string[][] = []
   for (const contender of ['bouncer', ...PEERS]) {
-    const row = [contender === 'bouncer' ? 'ours, everything (sliding_window)' : contender]
-    for (const { clients, units } of crowds) row.push(mebibytes(await bytes({ contender, clients }, units)))
+    const measured = await Promise.all(crowds.map(({ clients, units }) => bytes({ contender, clients }, units)))
+    const row = [contender === 'bouncer' ? 'ours, everything (sliding_window)' : contender, ...measured.map(mebibytes)]
     heaps.push(row)
     log(`  ${row.join(', ')}`)
   }

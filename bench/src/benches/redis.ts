@@ -225,9 +225,9 @@ async function run({ quick, seed, log }: Context): Promise<Section> {
     const scenes: Scene[] = [
       { inFlight: 64, each, rounds: 3 },
       { inFlight: 256, each, rounds: 3 },
-      { inFlight: 1, each: quick ? 2 : 6, rounds: 3 },
-      { inFlight: 8, each: quick ? 5 : 20, rounds: 2 },
-      { inFlight: 1024, each: quick ? 20 : 48, rounds: 2 },
+      { inFlight: 1, each: quick ? 2 : 5, rounds: 3 },
+      { inFlight: 8, each: quick ? 5 : 10, rounds: 2 },
+      { inFlight: 1024, each: quick ? 20 : 30, rounds: 2 },
     ].map(scene => ({ ...scene, clients: CLIENTS, title: `${scene.inFlight.toLocaleString('en')} in flight` }))
     const generations = quick ? 1 : 2
     const contenders = ['ours', 'ours, whole', ...PEERS, 'PING'] as const
@@ -252,10 +252,10 @@ async function run({ quick, seed, log }: Context): Promise<Section> {
 
     const clients = quick ? 100_000 : 1_000_000
     const crowds: Scene[] = [
-      { title: '1 client', clients: 1, each: quick ? 10_000 : 50_000, inFlight: 64, rounds: 3 },
+      { title: '1 client', clients: 1, each: quick ? 10_000 : 30_000, inFlight: 64, rounds: 3 },
       {
         title: `${whole(clients)} clients, all known to Redis`,
-        ...{ clients, each: 1, count: quick ? 20_000 : 50_000, inFlight: 64, rounds: 3, known: true },
+        ...{ clients, each: 1, count: quick ? 20_000 : 30_000, inFlight: 64, rounds: 3, known: true },
       },
     ]
     const wide = { limit: 100_000, windowSeconds: 3600 }
@@ -267,7 +267,7 @@ async function run({ quick, seed, log }: Context): Promise<Section> {
     const [bySetup] = await play(
       redis,
       ALGORITHM_SETUPS,
-      [{ title: '', clients: CLIENTS, each: quick ? 20 : 60, inFlight: 64, rounds: 2 }],
+      [{ title: '', clients: CLIENTS, each: quick ? 20 : 40, inFlight: 64, rounds: 2 }],
       { generations: 1, warm: 1, seed },
     )
     show(tell('Each algorithm, with one limit and with three, 64 in flight', bySetup as Played<string>, [PEERS[0]]))
