@@ -1,6 +1,6 @@
 import { Checkbox, Table, UnstyledButton } from '@mantine/core'
 import { useVirtualizer } from '@tanstack/react-virtual'
-import { memo, type ReactNode, type RefObject, useCallback, useMemo, useRef } from 'react'
+import { memo, type ReactNode, useCallback, useMemo, useRef, useState } from 'react'
 import { useSearchParams } from 'wouter'
 
 export interface Column<T> {
@@ -76,8 +76,8 @@ const Row = memo(function Row<T>({ row, id, index, columns, selected, toggle }: 
 }) as <T>(props: RowProps<T>) => ReactNode
 
 interface BodyProps<T> extends Pick<Props<T>, 'columns' | 'rows' | 'idOf'> {
-  /** What scrolls. */
-  readonly box: RefObject<HTMLElement | null>
+  /** What scrolls; null until it is there. */
+  readonly box: HTMLElement | null
   readonly selected: ReadonlySet<string> | undefined
   readonly toggle: (id: string) => void
 }
@@ -86,7 +86,7 @@ interface BodyProps<T> extends Pick<Props<T>, 'columns' | 'rows' | 'idOf'> {
 function Body<T>({ columns, rows, idOf, box, selected, toggle }: BodyProps<T>) {
   const virtual = useVirtualizer({
     count: rows.length,
-    getScrollElement: () => box.current,
+    getScrollElement: () => box,
     estimateSize: () => ROW,
     overscan: 8,
   })
@@ -144,7 +144,8 @@ export function DataTable<T>({
     if (!key) return rows
     return [...rows].sort((a, b) => compare(key(a), key(b)) * (descending ? -1 : 1))
   }, [rows, by, descending])
-  const box = useRef<HTMLDivElement>(null)
+  // State, not a ref: rows that are known before the box is there would never be drawn.
+  const [box, setBox] = useState<HTMLElement | null>(null)
   const sortBy = (id: string) =>
     setSearch(
       previous => {
@@ -165,7 +166,7 @@ export function DataTable<T>({
   }, [])
   return (
     <section
-      ref={box}
+      ref={setBox}
       aria-label={label}
       // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by the keyboard too
       tabIndex={0}
