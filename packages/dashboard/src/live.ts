@@ -1,3 +1,4 @@
+import { compareIds } from '@api-bouncer/limiter/client'
 import type { BouncerEvent, BrowserToLive, LiveEvents, LiveFrame, LiveToBrowser } from '@api-bouncer/limiter/contracts'
 import { useSyncExternalStore } from 'react'
 import { io, type Socket } from 'socket.io-client'
@@ -177,12 +178,4 @@ export async function fetchEvents(): Promise<true> {
   const merged = [...byId.values()].sort((a, b) => compareIds(b.id, a.id))
   change({ events: merged.slice(0, KEPT_EVENTS) })
   return true
-}
-
-function compareIds(a: string, b: string): number {
-  const [[ms = 0, nth = 0], [otherMs = 0, otherNth = 0]] = [a, b].map(id => id.split('-').map(Number)) as [
-    number[],
-    number[],
-  ]
-  return ms - otherMs || nth - otherNth
 }

@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, test, vi } from 'vitest'
+import { compareIds } from '../contracts/event-id.ts'
 import type { BouncerEvent } from '../contracts/index.ts'
-import { compareIds, MemoryEventLog } from './event-log.ts'
+import { MemoryEventLog } from './event-log.ts'
 
 const change = (by: string) => ({ type: 'settings-changed', by }) as const
 

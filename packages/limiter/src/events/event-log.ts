@@ -1,3 +1,4 @@
+import { compareIds } from '../contracts/event-id.ts'
 import type { BouncerEvent, NewEvent } from '../contracts/index.ts'
 import type { Answer } from '../stores/store.ts'
 
@@ -22,13 +23,6 @@ export interface EventLog {
 }
 
 const KEPT = 10_000
-
-/** Compares two stream ids. */
-export function compareIds(a: string, b: string): number {
-  const [msA = 0, seqA = 0] = a.split('-').map(Number)
-  const [msB = 0, seqB = 0] = b.split('-').map(Number)
-  return msA - msB || seqA - seqB
-}
 
 /** The embedded log: the last 10,000 events of this process. */
 export class MemoryEventLog implements EventLog {

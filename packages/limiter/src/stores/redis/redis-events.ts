@@ -1,5 +1,6 @@
+import { compareIds } from '../../contracts/event-id.ts'
 import { type BouncerEvent, eventSchema, type NewEvent } from '../../contracts/index.ts'
-import { type Catchup, compareIds, type EventLog, type Listener } from '../../events/event-log.ts'
+import type { Catchup, EventLog, Listener } from '../../events/event-log.ts'
 import { type Connection, OPERATOR_MS } from './connection.ts'
 import { withTimeout } from './evaluate.ts'
 import type { Keys } from './keys.ts'
