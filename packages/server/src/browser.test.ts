@@ -314,6 +314,18 @@ describe('policies', () => {
   })
 })
 
+test('a page that one comes back to shows its rows', async () => {
+  await server.admin('POST', '/admin/blocks', { client: '198.51.100.66', for: '10m' })
+  const page = await open()
+  const pages = page.getByRole('navigation', { name: 'pages' }).first()
+  for (let visit = 0; visit < 2; visit++) {
+    await pages.getByRole('link', { name: 'Policies' }).click()
+    await page.getByRole('table', { name: 'policies' }).getByRole('link', { name: 'auth' }).waitFor()
+    await pages.getByRole('link', { name: 'Blocks' }).click()
+    await page.getByRole('table', { name: 'blocks' }).getByRole('link', { name: '198.51.100.66' }).waitFor()
+  }
+})
+
 test('lists, keys and the audit do what they say', async () => {
   const page = await open('/lists?add=deny&cidr=203.0.113.0/24')
   await page
