@@ -166,14 +166,14 @@ class Pool {
 
 /** How it ended, when all that it said has been heard. */
 function ended(worker: Worker): Promise<string> {
+  const disconnected = new Promise<void>(resolve => worker.once('disconnect', resolve))
   return new Promise(resolve => {
-    worker.once('exit', (code, signal) => {
-      const done = () => resolve(`ended with ${signal ?? `code ${code}`}`)
+    worker.once('exit', async (code, signal) => {
       // Node does not always tell of the disconnect of one that was killed.
-      setTimeout(done, HEARD_MS)
-      worker.once('disconnect', done)
+      await Promise.race([disconnected, sleep(HEARD_MS)])
+      resolve(`ended with ${signal ?? `code ${code}`}`)
     })
-    // A connection cannot be handed to one that is just ending, a process not be made: the first has an end of its own.
+    // Where no process could be made there is no exit; whatever else goes wrong with one ends in it.
     worker.on('error', error => {
       if (worker.process.pid === undefined) resolve(`did not start: ${error.message}`)
     })
