@@ -16,7 +16,7 @@ async function run({ quick, log }: Context): Promise<Section> {
   const perClient: string[][] = []
   for (const contender of [...OURS, ...PEERS]) {
     const measured = await Promise.all(UNITS.map(units => bytes({ contender, clients: CLIENTS }, units)))
-    const row = [contender, ...measured.map(bytes => whole(bytes / CLIENTS))]
+    const row = [contender, ...measured.map(held => whole(held / CLIENTS))]
     perClient.push(row)
     log(`  ${row.join(', ')}`)
   }

@@ -22,6 +22,8 @@ const CLIENTS = 1000
 const LIMIT = 100
 /** Checks of each client: below the limit, so that everything is allowed. */
 const EACH = 50
+/** … before anything is measured. */
+const WARM_EACH = 95
 
 interface Measured {
   readonly perSecond: number
@@ -103,7 +105,7 @@ export async function play<Name extends string>(
         // What runs once a batch takes many checks to be compiled.
         for (let i = 0; i < warm; i++) {
           await redis.forgetClients()
-          await share(workers[name], { clients: CLIENTS, each: EACH, inFlight: 64, seed })
+          await share(workers[name], { clients: CLIENTS, each: WARM_EACH, inFlight: 64, seed })
         }
       }
       for (const [i, scene] of scenes.entries()) {
@@ -231,7 +233,7 @@ async function run({ quick, seed, log }: Context): Promise<Section> {
     ].map(scene => ({ ...scene, clients: CLIENTS, title: `${scene.inFlight.toLocaleString('en')} in flight` }))
     const generations = quick ? 1 : 2
     const contenders = ['ours', 'ours, whole', ...PEERS, 'PING'] as const
-    const played = await play(redis, alike(contenders), scenes, { generations, warm: 4, seed })
+    const played = await play(redis, alike(contenders), scenes, { generations, warm: 2, seed })
     for (const [i, { inFlight, title }] of scenes.entries()) {
       const measured = played[i] as (typeof played)[number]
       const told = tell(title, measured, PEERS)
@@ -278,7 +280,7 @@ async function run({ quick, seed, log }: Context): Promise<Section> {
         ...{ processes, clients: CLIENTS, each, inFlight: 64, rounds: quick ? 2 : 3 },
       }),
     )
-    const fleet = await play(redis, alike(SHARED), fleets, { generations: 1, warm: 3, seed })
+    const fleet = await play(redis, alike(SHARED), fleets, { generations: 1, warm: 2, seed })
     for (const [i, { title }] of fleets.entries()) {
       show({ ...tell(title, fleet[i] as (typeof fleet)[number], SHARED.slice(1)), chart: undefined })
     }
@@ -291,7 +293,7 @@ async function run({ quick, seed, log }: Context): Promise<Section> {
   try {
     const scene: Scene = { title: '', clients: CLIENTS, each, inFlight: 64, rounds: 3 }
     const setups = alike(['ours', 'rate-limiter-flexible'])
-    const [measured] = await play(cluster, setups, [scene], { generations: quick ? 1 : 2, warm: 3, seed })
+    const [measured] = await play(cluster, setups, [scene], { generations: quick ? 1 : 2, warm: 2, seed })
     const told = tell('Redis Cluster of three masters, 64 in flight', measured as NonNullable<typeof measured>, [
       'rate-limiter-flexible',
     ])
