@@ -66,7 +66,6 @@ export class Bouncer implements Decider {
       defaults,
       status: () => fleetStatus(this, this.backend),
       identify: peer => this.identify(peer),
-      proxySeen: () => ({ requests: sumOf(this.totals().latency), untrusted: this.untrustedProxy }),
     })
     let known = false
     ledger.subscribe(state => {
@@ -305,8 +304,13 @@ export class Bouncer implements Decider {
       instance: this.instance,
       version,
       epoch: this.rules.epoch,
+      ...(!this.options.decides && { decides: false }),
       uptimeMs: Math.round(performance.now() - this.startedAt),
       ...this.recorder.frame(performance.now(), this.reporter.overflow),
+      proxy: {
+        requests: sumOf(this.totals().latency),
+        ...(this.untrustedProxy !== undefined && { untrusted: this.untrustedProxy }),
+      },
       store: { kind, state, ...(latencyMs !== undefined && { latencyMs }) },
     }
     this.backend.publish(frame)

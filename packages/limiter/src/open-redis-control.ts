@@ -46,8 +46,6 @@ export async function openRedisControl(options: RedisOptions): Promise<ControlPl
       return fleetStatus({ epoch, totals: () => none }, backend)
     },
     identify: peer => identify(peer, 64),
-    // Nobody asks this process for anything but its operator.
-    proxySeen: () => ({ requests: 0, untrusted: undefined }),
   })
   return Object.assign(operator, { close })
 }

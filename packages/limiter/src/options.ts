@@ -56,6 +56,8 @@ export interface BouncerOptions {
   clock?: () => number
   /** Name of this process in events and the fleet view. Default `hostname:pid`. */
   instance?: string
+  /** `false`: a control plane alone, which decides no request: it counts as no instance. Default true. */
+  decides?: boolean
   /** Default: warnings and errors go to `process.emitWarning`, the rest nowhere. */
   logger?: Logger
 }
@@ -87,6 +89,7 @@ const schema = strict({
   maxClients: z.int().min(10).max(10_000_000).default(100_000),
   clock: functionSchema<() => number>().optional(),
   instance: z.string().min(1).max(100).optional(),
+  decides: z.boolean().default(true),
   logger: z
     .custom<Logger>(
       value =>

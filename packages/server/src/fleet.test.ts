@@ -203,6 +203,35 @@ describe('WORKERS=2', () => {
     expect(one.process.output().stderr).not.toContain('Error')
   })
 
+  it('are two instances to the fleet, and what they see the control plane knows', async () => {
+    const own = await RedisServer.start()
+    // Loopback is a proxy, and nobody has said so.
+    const shared = { REDIS_URL: `redis://127.0.0.1:${own.port}`, INSTANCE: 'box', TRUST_PROXY: 'false' }
+    const one = await instance({ ...shared, WORKERS: '2', FAIL_MODE: 'local' })
+    const instances = async (): Promise<Json[]> => (await one.admin('GET', '/admin/status')).body.instances
+    const all = [{ instance: 'box', decides: false }, { instance: 'box#1' }, { instance: 'box#2' }]
+    await expect.poll(async () => (await instances()).length).toBe(3)
+    const first = new Map((await instances()).map(({ instance, uptimeMs }) => [instance, uptimeMs]))
+    expect((await instances()).toSorted((a, b) => (a.instance < b.instance ? -1 : 1))).toMatchObject(all)
+    expect((await instances()).filter(live => 'decides' in live)).toHaveLength(1)
+
+    expect((await one.as('192.0.2.8', '/api/data')).status).toBe(200)
+    const doctor = async () => (await one.admin('GET', '/admin/diagnose')).body.diagnoses
+    const proxy = { about: 'proxy', verdict: 'problem', says: expect.stringContaining('requests from 127.0.0.1 carry') }
+    await expect.poll(doctor, { timeout: 3000 }).toContainEqual(expect.objectContaining(proxy))
+
+    expect((await one.admin('POST', '/admin/unblock/127.0.0.1')).body.seenBy).toEqual({ seen: 2, of: 2 })
+    // Each has heard since then of all that live.
+    const told = async () =>
+      (await instances()).every(({ instance, uptimeMs }) => uptimeMs > first.get(instance) + 1500)
+    await expect.poll(told, { timeout: 5000 }).toBe(true)
+    await own.kill()
+    // The default policy allows 100.
+    const share = async () => (await one.get('/api/data')).headers.get('x-ratelimit-limit')
+    await expect.poll(share, { timeout: 5000 }).toBe('50')
+    await own.stop()
+  })
+
   it('stops the start with one line when the port is in use', async () => {
     const other = await instance(settings())
     const env = { ...settings(), WORKERS: '2', PORT: String(other.port), ADMIN_PORT: '0', ADMIN_TOKEN: TOKEN }

@@ -63,7 +63,8 @@ export async function startServer(
   workers?: Workers,
   sessions: Sessions = new Sessions(),
 ): Promise<Server> {
-  const room = await openRoom(config, log)
+  // Beside workers, or alone, a control plane decides nothing: it counts as no instance.
+  const room = await openRoom(config, log, workers === undefined && config.dataPlane !== undefined)
   const { bouncer } = room
   const guesses = createGuesses()
   let live: Live | undefined
@@ -98,7 +99,7 @@ export async function startServer(
 
 /** Starts the data plane alone: what a worker process does. */
 export async function startDataPlane(config: Config, log: Logger): Promise<DataPlane> {
-  const room = await openRoom(config, log)
+  const room = await openRoom(config, log, true)
   try {
     const url = await openDataPlane(room, config.dataPlane as NonNullable<Config['dataPlane']>, log)
     return { bouncer: room.bouncer, url, close: (graceMs = GRACE_MS) => room.close(graceMs) }
@@ -115,8 +116,8 @@ interface Room {
   close(graceMs: number): Promise<void>
 }
 
-async function openRoom(config: Config, log: Logger): Promise<Room> {
-  const bouncer = openBouncer(config, log)
+async function openRoom(config: Config, log: Logger, decides: boolean): Promise<Room> {
+  const bouncer = openBouncer(config, log, decides)
   const open: HttpServer[] = []
   // On Redis everybody hears of everything: each event is logged where it happened.
   const stop = bouncer.events.subscribe(event => {
@@ -161,7 +162,7 @@ async function openDataPlane(
   return urlOf(await listen(open, { port, host, named: 'PORT' }, serve, SLOWEST))
 }
 
-function openBouncer(config: Config, log: Logger): Bouncer {
+function openBouncer(config: Config, log: Logger, decides: boolean): Bouncer {
   const { policiesFile, penalty, trustProxy, clientIpHeader, ipv6Prefix, algorithm, failMode, maxClients } = config
   const { redis, instance } = config
   const file = policiesFile === undefined ? undefined : readPoliciesFile(policiesFile)
@@ -177,6 +178,7 @@ function openBouncer(config: Config, log: Logger): Bouncer {
       algorithm,
       failMode,
       maxClients,
+      decides,
       logger: log,
       ...(clientIpHeader !== undefined && { clientIpHeader }),
       ...(penalty !== undefined && { penalty }),

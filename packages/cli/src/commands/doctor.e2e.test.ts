@@ -22,7 +22,7 @@ describe('doctor', () => {
   it('finds nothing in a fresh server: exit 0', async () => {
     const { code, stdout } = await run(['doctor'], server.env)
     expect(stdout).toMatch(/^nothing found of \d+ things looked at, 1 could not be looked at\n/)
-    expect(stdout).toMatch(/^unknown {2}proxy +this process has seen no request yet/m)
+    expect(stdout).toMatch(/^unknown {2}proxy +no instance has seen a request yet/m)
     expect(code).toBe(0)
   })
 

@@ -1,5 +1,5 @@
 import { formatRemaining } from '@api-bouncer/limiter/client'
-import type { Status } from '@api-bouncer/limiter/contracts'
+import { deciding, type Status } from '@api-bouncer/limiter/contracts'
 import type { CommandRoom } from '../command.ts'
 import { count, rate } from '../numbers.ts'
 import { type Column, columnsOf as fitOf, printOne, type Styles, table } from '../output.ts'
@@ -29,7 +29,11 @@ Examples
 type Instance = Status['instances'][number]
 
 const columnsOf = ({ epoch }: Status): Column<Instance>[] => [
-  { name: 'instance', value: ({ instance }) => instance },
+  {
+    name: 'instance',
+    value: ({ instance }) => instance,
+    text: ({ instance, decides = true }) => (decides ? instance : `${instance} (control plane)`),
+  },
   { name: 'version', value: ({ version }) => version, cut: 1 },
   {
     name: 'up',
@@ -75,7 +79,7 @@ export function statusText(status: Status, styles: Styles, fit?: number): string
   const parts = [
     `${store.detail ? safe(store.detail) : store.kind}${latency}`,
     ...clients,
-    count(instances.length, 'instance'),
+    count(deciding(instances).length, 'instance'),
     // While the store is away a server knows neither.
     policies === undefined ? 'policies unknown' : count(policies, 'policy', 'policies'),
     activeBlocks === undefined ? 'blocks unknown' : count(activeBlocks, 'active block'),

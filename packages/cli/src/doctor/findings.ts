@@ -1,6 +1,7 @@
 import {
   type ControlState,
   type Diagnosis,
+  deciding,
   formatRemaining,
   type ListEntry,
   type Status,
@@ -35,7 +36,8 @@ export function judgeStatus({ store, instances, degradedDecisions }: Status): Di
 function judgeVersions(instances: Status['instances']): Diagnosis {
   const about = 'versions'
   const versions = [...new Set(instances.map(({ version }) => version))].sort()
-  if (instances.length === 0) {
+  const alive = deciding(instances).length
+  if (alive === 0) {
     return {
       about,
       verdict: 'warning',
@@ -43,8 +45,7 @@ function judgeVersions(instances: Status['instances']): Diagnosis {
       mend: 'Start a server, or look at why its heartbeats do not reach Redis',
     }
   }
-  if (versions.length === 1)
-    return { about, verdict: 'ok', says: `${count(instances.length, 'instance')} of ${versions[0]}` }
+  if (versions.length === 1) return { about, verdict: 'ok', says: `${count(alive, 'instance')} of ${versions[0]}` }
   const old = instances.filter(({ version }) => version !== versions.at(-1)).map(({ instance }) => instance)
   return {
     about,

@@ -71,6 +71,8 @@ export const statusSchema = z.object({
       version: z.string(),
       uptimeMs: z.number(),
       epoch: z.int(),
+      /** `false`: it is a control plane alone, and decides no request; absent: it decides. */
+      decides: z.boolean().optional(),
       requestsPerSecond: z.number(),
       /** Limited, blocked, and refused by fail mode. */
       refusedPerSecond: z.number(),
@@ -94,6 +96,10 @@ export const statusSchema = z.object({
 })
 export type Status = z.infer<typeof statusSchema>
 
+/** Of all that live, those that decide requests: the instances that a change has to reach. */
+export const deciding = <T extends { readonly decides?: boolean | undefined }>(all: readonly T[]): T[] =>
+  all.filter(({ decides = true }) => decides)
+
 export const unblockOptions = strict({
   /** Leave the counters; lift the block and clear the violations only. */
   keepCounters: z.boolean().default(false),
@@ -113,7 +119,7 @@ export const unblockResult = z.object({
   violations: z.int(),
   /** Policies whose counters were cleared. */
   counters: z.array(z.string()),
-  /** Instances that have confirmed it, of those alive. */
+  /** Instances that have confirmed it, of those alive that decide requests. */
   seenBy: z.object({ seen: z.int(), of: z.int() }).optional(),
 })
 export type UnblockResult = z.infer<typeof unblockResult>
@@ -399,7 +405,7 @@ export interface ControlPlane {
   events(query: EventsQuery): Promise<EventPage>
   /** Newest first. */
   audit(query: AuditQuery): Promise<AuditEntry[]>
-  /** How many of the live instances decide by this epoch or a later one; waits up to 2 s for all of them. */
+  /** How many of the live instances that decide requests do so by this epoch or a later one; waits up to 2 s for all. */
   seenBy(epoch: number): Promise<{ seen: number; of: number }>
   /** Looks at the store's settings and at what real requests show; changes nothing. */
   diagnose(): Promise<Diagnosis[]>

@@ -86,6 +86,8 @@ export const statsFrameSchema = z.object({
   version: z.string(),
   /** The control state that this instance decides by. */
   epoch: z.int(),
+  /** `false`: it is a control plane alone, and decides no request; absent: it decides. */
+  decides: z.boolean().optional(),
   /** How long the frame covers, ms. */
   spanMs: z.number(),
   uptimeMs: z.number(),
@@ -108,6 +110,11 @@ export const statsFrameSchema = z.object({
   overflow: z.int(),
   /** Decisions that a fail mode made since the instance started; absent: its version does not tell. */
   degraded: z.int().optional(),
+  /**
+   * What the requests since its start have shown of proxies in front of it; `untrusted`: the first address that is probably
+   * the operator's own load balancer, not trusted. Absent: its version does not tell.
+   */
+  proxy: z.object({ requests: z.int(), untrusted: z.string().optional() }).optional(),
   store: z.object({
     kind: z.string(),
     state: z.enum(['ok', 'degraded']),

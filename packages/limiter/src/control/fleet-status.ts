@@ -16,6 +16,7 @@ export const instanceStatus = (frame: StatsFrame): Status['instances'][number] =
   version: frame.version,
   uptimeMs: frame.uptimeMs,
   epoch: frame.epoch,
+  ...(frame.decides === false && { decides: false }),
   requestsPerSecond: (sum(frame, REQUESTS) * 1000) / frame.spanMs,
   refusedPerSecond: (sum(frame, REFUSALS) * 1000) / frame.spanMs,
   blockedPerSecond: (sum(frame, ['blocked']) * 1000) / frame.spanMs,

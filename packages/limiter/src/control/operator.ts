@@ -17,6 +17,7 @@ import {
   type ControlState,
   clientsQuery,
   type Diagnosis,
+  deciding,
   durationBetween,
   type EventPage,
   type EventsQuery,
@@ -72,14 +73,6 @@ export interface OperatorOptions {
   readonly status: () => Promise<Status>
   /** Who a request comes from, as this process is told to trust. */
   readonly identify: (peer: Peer) => Identity
-  /** What this process's own requests have shown of proxies in front of it. */
-  readonly proxySeen: () => ProxySeen
-}
-
-export interface ProxySeen {
-  readonly requests: number
-  /** An address that is probably the operator's own load balancer, not trusted. */
-  readonly untrusted: string | undefined
 }
 
 /** The same change is tried again this often when others change the control state at the same time. */
@@ -410,7 +403,7 @@ export class Operator implements ControlPlane, FleetView {
     const deadline = performance.now() + SEEN_MS
     // Most have heard within milliseconds, by pub/sub; for the rest it is not asked more often than is of use.
     for (let pauseMs = 2; ; pauseMs = Math.min(50, pauseMs * 2)) {
-      const frames = await this.options.backend.fleet()
+      const frames = deciding(await this.options.backend.fleet())
       const seen = frames.filter(frame => frame.epoch >= epoch).length
       if (seen === frames.length || performance.now() > deadline) return { seen, of: frames.length }
       await new Promise(resolve => setTimeout(resolve, pauseMs))
@@ -418,8 +411,8 @@ export class Operator implements ControlPlane, FleetView {
   }
 
   async diagnose(): Promise<Diagnosis[]> {
-    const { backend, proxySeen } = this.options
-    return [...((await backend.diagnose?.()) ?? []), diagnoseProxy(proxySeen())]
+    const { backend } = this.options
+    return [...((await backend.diagnose?.()) ?? []), diagnoseProxy(await backend.fleet())]
   }
 
   private policyChange(
@@ -511,18 +504,26 @@ export function operatorClient(text: string, ipv6Prefix: number): string {
   return isSpelling(typed) ? typed : clientId(typed, ipv6Prefix)
 }
 
-function diagnoseProxy({ requests, untrusted }: ProxySeen): Diagnosis {
+/** What the whole fleet's requests have shown: who asks may be a process that serves none. */
+function diagnoseProxy(frames: readonly StatsFrame[]): Diagnosis {
   const about = 'proxy'
-  if (untrusted !== undefined) {
+  const seen = frames.flatMap(({ proxy }) => proxy ?? [])
+  const requests = seen.reduce((sum, one) => sum + one.requests, 0)
+  const untrusted = [...new Set(seen.flatMap(one => one.untrusted ?? []))].sort()
+  if (untrusted.length > 0) {
     return {
       about,
       verdict: 'problem',
-      says: `requests from ${untrusted} carry forwarding headers that are not trusted: if it is your load balancer, all of its users share one limit`,
-      mend: `If it is your load balancer: start the server with TRUST_PROXY=${untrusted} (an address, a range, or the number of proxies in front of it). If not, somebody tries to be counted as others: bouncer deny add ${untrusted}`,
+      says: `requests from ${untrusted.join(', ')} carry forwarding headers that are not trusted: if it is your load balancer, all of its users share one limit`,
+      mend: `If it is your load balancer: start the server with TRUST_PROXY=${untrusted.join(',')} (addresses, ranges, or the number of proxies in front of it). If not, somebody tries to be counted as others: bouncer deny add ${untrusted[0]}`,
     }
   }
   if (requests === 0) {
-    return { about, verdict: 'unknown', says: 'this process has seen no request yet, which would show its proxies' }
+    const says =
+      frames.length === 0
+        ? 'no instance is alive whose requests would show the proxies in front of it'
+        : 'no instance has seen a request yet, which would show its proxies'
+    return { about, verdict: 'unknown', says }
   }
   return { about, verdict: 'ok', says: `none of ${requests} requests came through a proxy that is not trusted` }
 }

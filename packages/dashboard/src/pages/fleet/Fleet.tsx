@@ -75,7 +75,10 @@ export default function Fleet() {
                 <Table.Tbody>
                   {instances.map(one => (
                     <Table.Tr key={one.instance}>
-                      <Table.Td className="mono">{disarm(one.instance, 80)}</Table.Td>
+                      <Table.Td>
+                        <span className="mono">{disarm(one.instance, 80)}</span>
+                        {one.decides === false && ' (control plane, decides no request)'}
+                      </Table.Td>
                       <Table.Td>{disarm(one.version, 40)}</Table.Td>
                       <Table.Td ta="right">{span(one.uptimeMs)}</Table.Td>
                       <Table.Td ta="right">{rate(one.requestsPerSecond)}</Table.Td>

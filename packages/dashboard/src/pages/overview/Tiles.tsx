@@ -1,4 +1,4 @@
-import type { LiveFrame } from '@api-bouncer/limiter/contracts'
+import { deciding, type LiveFrame } from '@api-bouncer/limiter/contracts'
 import { Paper, Text } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
 import { control, keys } from '../../api.ts'
@@ -140,6 +140,7 @@ function storeOf({ store }: Pick<LiveFrame, 'store'>): string {
 const nameOf = ({ kind }: LiveFrame['store']) => (kind === 'memory' ? 'embedded' : 'Redis')
 
 function fleetOf({ store, instances }: Pick<LiveFrame, 'store' | 'instances'>): string {
-  const seen = `${instances.length} instance${instances.length === 1 ? '' : 's'}`
+  const alive = deciding(instances).length
+  const seen = `${alive} instance${alive === 1 ? '' : 's'}`
   return storeOf({ store }) === nameOf(store) ? seen : `${nameOf(store)} · ${seen}`
 }

@@ -23,6 +23,8 @@ export interface Keys {
   readonly audit: string
   readonly instances: string
   readonly frames: string
+  /** Those of the instances that decide no request. */
+  readonly controls: string
   /** Pub/sub ignores the database number, so its names carry it. */
   readonly channels: { readonly events: string; readonly stats: string; readonly control: string }
 }
@@ -51,6 +53,7 @@ export function createKeys(prefix: string, db: number): Keys {
     audit: control('audit'),
     instances: control('instances'),
     frames: control('frames'),
+    controls: control('controls'),
     channels: { events: `${prefix}:${db}:events`, stats: `${prefix}:${db}:stats`, control: `${prefix}:${db}:control` },
   }
 }

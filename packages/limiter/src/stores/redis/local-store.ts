@@ -7,7 +7,7 @@ import type { Check, Verdict } from '../store.ts'
  * together admit in a window at most what was spent in Redis + instances × max(1, ⌊limit / divisor⌋).
  */
 export class LocalStore extends MemoryStore {
-  /** Live instances, as last heard. */
+  /** Live instances that decide requests, as last heard. */
   instances = 1
   private readonly expected: number
   private shares = new WeakMap<CompiledPolicy, CompiledPolicy>()

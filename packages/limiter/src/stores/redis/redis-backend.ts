@@ -136,8 +136,8 @@ export function redisBackend(
     if (!connection.nodeOf(keys.epoch)?.askable) return
     const [epoch, instances, newest] = await connection.run(
       heartbeatScript,
-      [keys.instances, keys.frames, keys.epoch, keys.log, keys.blocks],
-      [instance, JSON.stringify(frame), keys.channels.stats, INSTANCE_SILENT_MS],
+      [keys.instances, keys.frames, keys.epoch, keys.log, keys.blocks, keys.controls],
+      [instance, JSON.stringify(frame), keys.channels.stats, INSTANCE_SILENT_MS, frame.decides === false ? 0 : 1],
     )
     local.instances = Number(instances)
     if (newest) events.reached(String(newest))
@@ -157,7 +157,8 @@ export function redisBackend(
       lastFrame = frame
       tellState(true)
       store.prove()
-      history.add(frame, store.now())
+      // Who decides nothing is no witness that nothing happened.
+      if (frame.decides !== false) history.add(frame, store.now())
       for (const listener of watching) listener(frame)
       // While Redis is away there is nobody to tell.
       heartbeat(frame).catch(() => {})
@@ -196,6 +197,7 @@ export function redisBackend(
         Promise.all([
           connection.commands.zrem(keys.instances, instance),
           connection.commands.hdel(keys.frames, instance),
+          connection.commands.zrem(keys.controls, instance),
         ])
       if (!observer) await withTimeout(leave(), 500).catch(() => {})
       local.close()
