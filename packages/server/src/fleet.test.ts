@@ -148,6 +148,26 @@ describe('a server whose Redis goes away', () => {
     expect(performance.now() - since).toBeLessThan(2000)
   })
 
+  it('tells at once that it could not read, and since when Redis is silent', async () => {
+    const own = await RedisServer.start()
+    const one = await instance({ REDIS_URL: `redis://127.0.0.1:${own.port}` })
+    const told = async () => (await one.admin('GET', '/admin/status')).body
+    expect((await told()).store.state).toBe('ok')
+    const frozen = Date.now()
+    own.freeze()
+    const status = await told()
+    expect(status).toMatchObject({ state: 'degraded', store: { detail: expect.stringMatching(/: no answer/) } })
+    expect(status.store).not.toHaveProperty('latencyMs')
+    // It last answered when it was last asked, which is twice a second.
+    expect(status.store.since).toBeGreaterThan(frozen - 2000)
+    expect(status.store.since).toBeLessThan(frozen + 100)
+    expect(await (await one.get('/health')).json()).toMatchObject({ status: 'degraded' })
+    own.thaw()
+    await expect.poll(told, { timeout: 5000 }).toMatchObject({ state: 'ok', store: { latencyMs: expect.any(Number) } })
+    expect((await told()).store).not.toHaveProperty('since')
+    await own.stop()
+  })
+
   it('ends in time though Redis has frozen', async () => {
     const own = await RedisServer.start()
     const one = await instance({ REDIS_URL: `redis://127.0.0.1:${own.port}` })

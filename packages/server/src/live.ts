@@ -167,7 +167,6 @@ class Frames {
   private seq = 0
   private own: StatsFrame | undefined
   private last: LiveFrame | undefined
-  private since: number | undefined
   private sending = false
 
   constructor(io: LiveServer, { bouncer, measured, logger }: LiveOptions) {
@@ -182,8 +181,6 @@ class Frames {
   /** Called with our own frame every second: that is the beat of the live page. */
   beat(own: StatsFrame, slow: readonly LiveSocket[]): void {
     this.own = own
-    // Since when it is degraded is known to who comes to watch later.
-    this.since = own.store.state === 'ok' && !this.workers?.ill ? undefined : (this.since ?? own.at)
     if (isWatched(this.io, 'frames')) this.send(own, slow)
     else this.close()
   }
@@ -211,7 +208,7 @@ class Frames {
     // What was told after our own beat is of the next frame; in the first one it stands in for what came before it.
     this.told = this.last ? [] : told.filter(({ at }) => at > own.at)
     const spanMs = this.last === undefined ? own.spanMs : own.at - this.last.at
-    const store = await this.storeOf(own)
+    const store = await this.storeOf()
     const degraded = store.state === 'degraded'
     // What the workers did while Redis could not tell us.
     const unheard = this.workers && (await this.workers.since(own.store.state !== 'ok'))
@@ -267,17 +264,17 @@ class Frames {
     return [...this.newest.values()].map(({ frame }) => frame)
   }
 
-  private async storeOf(own: StatsFrame): Promise<LiveFrame['store']> {
-    const { kind, detail } = this.bouncer.health()
-    const { state, latencyMs } = (await this.workers?.health()) ?? own.store
-    if (state === 'degraded') this.since ??= own.at
+  private async storeOf(): Promise<LiveFrame['store']> {
+    // The process that shows it may be the one that has lost Redis.
+    const own = this.bouncer.health()
+    const shown = own.state === 'ok' ? ((await this.workers?.health()) ?? own) : own
+    const { kind, state, detail, latencyMs, since } = shown
     return {
       kind,
-      // The process that shows it may be the one that has lost Redis.
-      state: own.store.state === 'ok' ? state : own.store.state,
+      state,
       detail,
       ...(latencyMs !== undefined && { latencyMs }),
-      ...(this.since !== undefined && { since: this.since }),
+      ...(since !== undefined && { since }),
     }
   }
 }
@@ -286,17 +283,13 @@ class Frames {
 class Workers {
   private readonly measured: Measured
   private before: Totals | undefined
-  /** As of the last second somebody watched. */
-  ill = false
 
   constructor(measured: Measured) {
     this.measured = measured
   }
 
   async health(): Promise<Awaited<ReturnType<Measured['health']>>> {
-    const health = await this.measured.health()
-    this.ill = health.state !== 'ok'
-    return health
+    return this.measured.health()
   }
 
   /** What they have counted since the last call; undefined while Redis tells it, and for the first call after. */

@@ -13,7 +13,7 @@ type Answer<T> = T | Promise<T>
 /** Whose counts and store are shown: a bouncer's, or those of all worker processes. */
 export interface Measured {
   totals(): Answer<Totals>
-  health(): Answer<Pick<ReturnType<Bouncer['health']>, 'state' | 'latencyMs' | 'forgotten'>>
+  health(): Answer<ReturnType<Bouncer['health']>>
 }
 
 export interface MetricsOptions {

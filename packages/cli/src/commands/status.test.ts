@@ -28,13 +28,22 @@ const status: Status = {
 }
 
 it('says how often fail modes decided, of the fleet and of each', () => {
-  const text = statusText(status, PLAIN)
+  const text = statusText(status, PLAIN, 0)
   expect(text).toContain('187 decisions made by the fail mode since the instances started\n')
   expect(text.match(/api-\d.*/g)?.map(line => line.split(/ {2,}/)[5])).toEqual(['131', '56', 'unknown'])
 })
 
+it('says since when the store gives no answer, and which process is no instance', () => {
+  const since = new Date(2026, 0, 31, 14, 3, 11).getTime()
+  const store = { kind: 'redis', state: 'degraded', detail: 'Redis at h:6379: no answer in time', since } as const
+  const instances = [{ ...instance('box'), decides: false }, instance('box#1'), instance('box#2')]
+  const text = statusText({ ...status, state: 'degraded', store, instances }, PLAIN, since + 12_000)
+  expect(text).toMatch(/^degraded since 14:03:11 \(12s ago\) · Redis at h:6379: no answer in time · 2 instances · /)
+  expect(text).toMatch(/^box \(control plane\) +1\.0\.0/m)
+})
+
 it('breaks no word on a narrow terminal', () => {
-  const lines = statusText({ ...status, degradedDecisions: 0 }, PLAIN, 60).split('\n')
+  const lines = statusText({ ...status, degradedDecisions: 0 }, PLAIN, 0, 60).split('\n')
   expect(lines.slice(0, 2)).toEqual([
     'healthy · Redis 7.0.15 at redis.example.org:6379 (0.3 ms)',
     '  3 instances · 2 policies · 4 active blocks',

@@ -4,6 +4,7 @@ import type { CommandRoom } from '../command.ts'
 import { count, rate } from '../numbers.ts'
 import { type Column, columnsOf as fitOf, printOne, type Styles, table } from '../output.ts'
 import { flow, safe } from '../text.ts'
+import { exact } from '../time.ts'
 
 export const command: CommandRoom = {
   register(program, context) {
@@ -15,7 +16,7 @@ export const command: CommandRoom = {
         const of = context(command)
         const status = await (await of.control()).status()
         const cells = { rows: status.instances, columns: columnsOf(status) }
-        printOne(of, status, styles => statusText(status, styles, fitOf(of.stdout)), cells)
+        printOne(of, status, styles => statusText(status, styles, of.now(), fitOf(of.stdout)), cells)
       })
   },
 }
@@ -72,7 +73,7 @@ const columnsOf = ({ epoch }: Status): Column<Instance>[] => [
 ]
 
 /** The answer first: how it stands; then instance by instance. */
-export function statusText(status: Status, styles: Styles, fit?: number): string {
+export function statusText(status: Status, styles: Styles, now: number, fit?: number): string {
   const { store, instances, policies, activeBlocks, degradedDecisions, state } = status
   const latency = store.latencyMs === undefined ? '' : ` (${store.latencyMs.toFixed(1)} ms)`
   const clients = store.clients === undefined ? [] : [count(store.clients, 'client')]
@@ -84,7 +85,8 @@ export function statusText(status: Status, styles: Styles, fit?: number): string
     policies === undefined ? 'policies unknown' : count(policies, 'policy', 'policies'),
     activeBlocks === undefined ? 'blocks unknown' : count(activeBlocks, 'active block'),
   ]
-  const word = state === 'ok' ? styles.good('healthy') : styles.bad('degraded')
+  const ill = store.since === undefined ? 'degraded' : `degraded since ${exact(store.since, now)}`
+  const word = state === 'ok' ? styles.good('healthy') : styles.bad(ill)
   const head = `${flow([word, ...parts], fit, ' · ')}\n`
   const since =
     instances.length === 0

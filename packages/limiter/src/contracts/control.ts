@@ -60,6 +60,8 @@ export const statusSchema = z.object({
     state: z.enum(['ok', 'degraded']),
     detail: z.string().optional(),
     latencyMs: z.number().optional(),
+    /** Since when it is degraded, epoch ms by the store's clock. */
+    since: z.number().optional(),
     clients: z.int().optional(),
     /** Clients near a limit or blocked that had to be forgotten for want of room, since the start. */
     forgotten: z.int().optional(),

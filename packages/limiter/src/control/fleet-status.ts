@@ -28,19 +28,28 @@ export const instanceStatus = (frame: StatsFrame): Status['instances'][number] =
 export async function fleetStatus(instance: { epoch: number; totals(): Totals }, backend: Backend): Promise<Status> {
   const { store, ledger } = backend
   // While Redis is away there is still something to say; what is unknown is left out.
-  const unknown = () => undefined
+  let failed: string | undefined
+  const unknown = (error: Error) => {
+    failed ??= error.message
+    return undefined
+  }
   const [frames, activeBlocks, state] = await Promise.all([
     backend.fleet(),
     Promise.resolve(backend.countBlocks()).catch(unknown),
     Promise.resolve(ledger.load()).catch(unknown),
   ])
-  const { clients, forgotten, ...health } = store.health()
+  const { clients, forgotten, latencyMs, ...health } = store.health()
+  // A store that has just not told what it was asked is not well, whatever was known of it before.
+  const ill = health.state === 'ok' && failed !== undefined
   return {
-    state: health.state,
+    state: ill ? 'degraded' : health.state,
     version,
     store: {
       kind: store.kind,
       ...health,
+      ...(ill
+        ? { state: 'degraded' as const, detail: `${health.detail}: ${failed}` }
+        : latencyMs !== undefined && { latencyMs }),
       ...(clients !== undefined && { clients }),
       ...(forgotten !== undefined && { forgotten }),
     },

@@ -84,6 +84,8 @@ export interface StoreHealth {
   readonly detail: string
   /** ms of the last answered round trip; absent in process. */
   readonly latencyMs?: number
+  /** Since when it is degraded, epoch ms by its clock, as well as it is known. */
+  readonly since?: number
   /** Clients remembered, where counting them is free. */
   readonly clients?: number
   /** Clients near a limit or blocked that the embedded store had to forget for others, since the start. */

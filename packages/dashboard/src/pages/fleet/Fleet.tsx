@@ -42,7 +42,7 @@ export default function Fleet() {
                 {store.latencyMs !== undefined && ` · ${millis(store.latencyMs)}`}
                 {status.data?.store.clients !== undefined &&
                   ` · ${count(status.data.store.clients)} clients remembered`}
-                {frame?.store.since !== undefined && ` · since ${clockTime(frame.store.since)}`}
+                {store.since !== undefined && ` · since ${clockTime(store.since)}`}
               </Text>
             )}
             {status.data && (

@@ -125,16 +125,20 @@ export class Connection {
   }
 
   /** ok only when every node that owns keys is, and why not. */
-  get health(): { state: 'ok' | 'degraded'; detail: string; latencyMs?: number } {
+  get health(): { state: 'ok' | 'degraded'; detail: string; latencyMs?: number; since?: number } {
     const owners = this.only ? [this.only.name] : ownersOf((this.commands as Cluster).slots)
     // Its nodes may answer before the Cluster takes commands.
     if (owners.length === 0 || (!this.only && this.commands.status !== 'ready')) {
-      return { state: 'degraded', detail: `Redis Cluster: ${this.trouble}` }
+      const since = Math.min(...this.nodes.map(({ troubledAt }) => troubledAt))
+      return { state: 'degraded', detail: `Redis Cluster: ${this.trouble}`, ...this.sinceOf(since) }
     }
     let latencyMs = 0
     for (const owner of owners) {
       const node = this.byName.get(owner)
-      if (node?.state !== 'ok') return { state: 'degraded', detail: `Redis at ${owner}: ${node?.detail ?? NOT_YET}` }
+      if (node?.state !== 'ok') {
+        const detail = `Redis at ${owner}: ${node?.detail ?? NOT_YET}`
+        return { state: 'degraded', detail, ...this.sinceOf(node?.troubledAt) }
+      }
       latencyMs = Math.max(latencyMs, node.latencyMs)
     }
     const detail = this.only ? `Redis at ${owners[0]}` : `Redis Cluster of ${owners.length} masters`
@@ -166,6 +170,22 @@ export class Connection {
       }
     }
     return withTimeout(attempt(false), ms, () => node.missed())
+  }
+
+  /**
+   * What an operator reads beside `key`, or ERR_UNAVAILABLE when it fails or takes longer. Who gets no answer tells the node
+   * so, as a request does: it is no longer called ok.
+   */
+  async read<T>(key: string, answer: Promise<T>, ms = OPERATOR_MS): Promise<T> {
+    const read = await withTimeout(answer, ms, () => this.nodeOf(key)?.missed())
+    this.nodeOf(key)?.lives()
+    return read
+  }
+
+  /** A moment of ours (performance.now()) in Redis' epoch ms. */
+  private sinceOf(localMs = Number.POSITIVE_INFINITY): { since?: number } {
+    if (!Number.isFinite(localMs)) return {}
+    return { since: Math.floor(this.nowUs() / 1000 - (performance.now() - localMs)) }
   }
 
   async close(): Promise<void> {

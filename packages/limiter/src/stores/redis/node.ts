@@ -31,6 +31,8 @@ export class RedisNode {
   readonly name: string
   state: NodeState = 'down'
   latencyMs = 0
+  /** Since when it is not ok (performance.now()): of one that says nothing, when it last answered. */
+  troubledAt = performance.now()
   private readonly options: NodeOptions
   private sample: { offsetUs: number; rttMs: number; at: number } | undefined
   private reachable = false
@@ -129,7 +131,12 @@ export class RedisNode {
 
   /** Something got no answer in time. */
   missed(): void {
-    if (++this.misses >= MISSES) this.down('no answer in time')
+    if (++this.misses >= MISSES) this.down('no answer in time', this.answeredAt)
+  }
+
+  /** It answered what carries no time. */
+  lives(): void {
+    this.answeredAt = performance.now()
   }
 
   close(): void {
@@ -138,17 +145,18 @@ export class RedisNode {
     clearTimeout(this.timer)
   }
 
-  private down(detail: string): void {
+  private down(detail: string, since?: number): void {
     if (this.closed) return
     this.reachable = false
     this.unreachable = detail
-    this.tell()
+    this.tell(since)
     this.schedule()
   }
 
-  private tell(): void {
+  private tell(since = performance.now()): void {
     const state = !this.reachable ? 'down' : this.failure === undefined ? 'ok' : 'failing'
     if (state === this.state) return
+    if (this.state === 'ok') this.troubledAt = since
     this.state = state
     this.options.onState(state)
   }

@@ -18,6 +18,9 @@ import type { RedisSettings } from './settings.ts'
 
 const heartbeatScript = loadScript('heartbeat')
 
+/** Half-way between two heartbeats it is asked for what is new: a change whose message is lost waits for so long at most. */
+const POLL_MS = 500
+
 /** Redis answers again once it has done so for this long: who flaps is told of once. */
 const CALM_MS = 1000
 
@@ -53,6 +56,7 @@ export function redisBackend(
   let lastFrame: StatsFrame | undefined
   let told: 'ok' | 'degraded' | undefined
   let calming: NodeJS.Timeout | undefined
+  let polling: NodeJS.Timeout | undefined
 
   /** One line a change of state, and an event for those who watch. Back to ok is a change once it has lasted. */
   function tellState(beat = false): void {
@@ -145,6 +149,18 @@ export function redisBackend(
     await Promise.all([events.flush(), history.flush(local.instances)])
   }
 
+  /** What a heartbeat hears, and nothing more. Asked every second, it also shows a Redis that nobody else asks to be gone. */
+  async function poll(): Promise<void> {
+    if (!connection.nodeOf(keys.epoch)?.askable) return
+    const asked = Promise.all([
+      connection.commands.get(keys.epoch),
+      connection.commands.xrevrange(keys.log, '+', '-', 'COUNT', 1),
+    ])
+    const [epoch, [newest]] = await connection.read(keys.epoch, asked, 2 * POLL_MS)
+    if (newest) events.reached(newest[0])
+    await heardOf(epoch)
+  }
+
   return {
     store,
     ledger,
@@ -162,15 +178,17 @@ export function redisBackend(
       for (const listener of watching) listener(frame)
       // While Redis is away there is nobody to tell.
       heartbeat(frame).catch(() => {})
+      clearTimeout(polling)
+      polling = setTimeout(() => poll().catch(() => {}), POLL_MS).unref()
     },
     async fleet() {
-      const [alive, frames] = await withTimeout(
-        Promise.all([
-          connection.commands.zrangebyscore(keys.instances, store.now() - INSTANCE_SILENT_MS, '+inf'),
-          connection.commands.hgetall(keys.frames),
-        ]),
-        OPERATOR_MS,
-      ).catch((): [string[], Record<string, string>] => [[], {}])
+      const told = Promise.all([
+        connection.commands.zrangebyscore(keys.instances, store.now() - INSTANCE_SILENT_MS, '+inf'),
+        connection.commands.hgetall(keys.frames),
+      ])
+      const [alive, frames] = await connection
+        .read(keys.instances, told)
+        .catch((): [string[], Record<string, string>] => [[], {}])
       const read = alive.flatMap(name => {
         return readFrame(own(frames, name) ?? '') ?? []
       })
@@ -190,6 +208,7 @@ export function redisBackend(
     diagnose: () => diagnoseRedis(connection, keys),
     async close() {
       clearTimeout(calming)
+      clearTimeout(polling)
       await withTimeout(Promise.all([store.close(), events.flush(), history.close(local.instances)]), 1000).catch(
         () => {},
       )

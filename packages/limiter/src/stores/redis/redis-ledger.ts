@@ -147,9 +147,9 @@ export class RedisLedger implements Ledger {
   private async read(): Promise<Raw> {
     const { epoch, policies, settings, lists } = this.keys
     const transaction = () =>
-      withTimeout(
+      this.connection.read(
+        epoch,
         this.connection.commands.multi().get(epoch).hgetall(policies).get(settings).hgetall(lists).exec(),
-        OPERATOR_MS,
       )
     let replies = await transaction()
     // No server has put anything in yet. Who only looks on does not either, but may write: what is there counts.

@@ -194,7 +194,8 @@ export class RedisStore implements Store, Listener {
     const { commands } = this.connection
     const index = this.keys.blocks
     // The heartbeats take out what has ended; where no server runs, nobody does.
-    const [all, ended] = await this.within(
+    const [all, ended] = await this.connection.read(
+      index,
       Promise.all([commands.zcard(index), commands.zrangebyscore(index, '-inf', `(${this.now()}`)]),
     )
     return all - ended.length
