@@ -14,13 +14,13 @@ import { HttpError, jsonBody, sendJson } from '../problem.ts'
 import { type Caller, cookieName, isHttps, NAMES, roleOf, type Tokens } from './access.ts'
 import { actorOf } from './actor.ts'
 import { callerFor, requireCaller } from './guards.ts'
-import type { Role, Sessions } from './session.ts'
+import type { Sessions } from './session.ts'
 import type { WrongTokens } from './wrong-tokens.ts'
 
 const PATH = '/dashboard/session'
 const BODY_LIMIT = 4096
 
-/** Wrong tokens and codes that one address may send; right ones do not count. */
+/** Wrong tokens and codes of one address that are answered as wrong; further ones are told to wait. */
 const GUESSES = { limit: 10, window: '1m' }
 
 const credentials = z.union([
@@ -63,15 +63,15 @@ export function signIn({ tokens, sessions, dataPlane, wrong }: SignInOptions, gu
       const detail = req.body === undefined ? 'this needs a JSON body' : describeIssues(given.error)
       throw new HttpError(400, `Send { token } or { code }: ${detail}`, { code: 'ERR_INVALID' })
     }
-    const role = await guess(req, res, guesses, () =>
+    const role =
       'token' in given.data
         ? roleOf(given.data.token, tokens)
         : sessions.redeem(given.data.code)
           ? 'operator'
-          : undefined,
-    )
+          : undefined
     if (!role) {
       wrong.add(req.socket.remoteAddress)
+      await count(req, res, guesses)
       const detail =
         'token' in given.data
           ? 'Wrong token'
@@ -105,30 +105,22 @@ export function signIn({ tokens, sessions, dataPlane, wrong }: SignInOptions, gu
 }
 
 /**
- * The role that a credential gives. An address that has guessed too often is told to wait before anything is compared;
- * a right one is given back, so that nobody who knows the token is ever kept out by their own use of it.
+ * Counts a wrong one; an address that has sent too many is told to wait. A right one passes whatever others have sent from its
+ * address, as it does as Bearer: whoever guesses behind the same proxy would else keep the operator out, and learns nothing
+ * here that the API would not tell them.
  */
-async function guess(
-  req: Request,
-  res: Response,
-  guesses: Bouncer,
-  look: () => Role | undefined,
-): Promise<Role | undefined> {
+async function count(req: Request, res: Response, guesses: Bouncer): Promise<void> {
   // The peer, whatever it says of others: forwarded addresses are for whoever guesses to choose.
   const client = req.socket.remoteAddress ?? 'unknown'
   const decision = await guesses.check({ peer: req, method: 'POST', path: PATH, client })
-  if (!isAllowed(decision)) {
-    const seconds = Math.max(1, Math.ceil((decision.retryAfterMs ?? 1000) / 1000))
-    res.set('Retry-After', String(seconds))
-    throw new HttpError(
-      429,
-      `Too many wrong tokens from ${client}. Try again in ${seconds} s; with the token the command line works meanwhile`,
-      { retryAfter: seconds },
-    )
-  }
-  const role = look()
-  if (role) await guesses.refund(decision)
-  return role
+  if (isAllowed(decision)) return
+  const seconds = Math.max(1, Math.ceil((decision.retryAfterMs ?? 1000) / 1000))
+  res.set('Retry-After', String(seconds))
+  throw new HttpError(
+    429,
+    `Wrong, and so were too many before it from ${client}. Try again in ${seconds} s; the right token passes at any time`,
+    { retryAfter: seconds },
+  )
 }
 
 /** Session cookies have no Max-Age: the server says when they end, and the browser's end is one too. */
