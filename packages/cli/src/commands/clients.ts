@@ -1,4 +1,4 @@
-import type { ClientSummary } from '@api-bouncer/limiter/contracts'
+import { type ClientSummary, deciding } from '@api-bouncer/limiter/contracts'
 import type { CommandRoom } from '../command.ts'
 import { rate } from '../numbers.ts'
 import { whole } from '../options.ts'
@@ -16,12 +16,14 @@ export const command: CommandRoom = {
       .action(async ({ nearest, limit }, command) => {
         const of = context(command)
         const control = await of.control()
-        const clients = await control.clients({ sort: nearest ? 'nearest' : 'busiest', limit })
-        const empty =
-          'no client was seen in the last minute, and none is blocked\ntry: bouncer load --rps 20 /api/data, then look again'
+        const sort = nearest ? 'nearest' : 'busiest'
+        const [clients, { instances }] = await Promise.all([control.clients({ sort, limit }), control.status()])
+        const told = deciding(instances).length > 0
+        const empty = told ? `no client was seen in the last minute, and none is blocked\n${TRY}` : `none\n${UNTOLD}`
         printRows(of, clients, columnsOf(of.now()), { empty })
-        if (of.options.output === 'human' && clients.length > 0)
-          of.stdout.write(`\n${stylesOf(of, of.stdout).dim(OVER)}\n`)
+        if (of.options.output === 'human') {
+          if (clients.length > 0) of.stdout.write(`\n${stylesOf(of, of.stdout).dim(told ? OVER : UNTOLD)}\n`)
+        } else if (!told) of.stderr.write(`${UNTOLD}\n`)
       })
   },
 }
@@ -29,6 +31,12 @@ export const command: CommandRoom = {
 /** What is looked at, and over which time. */
 const OVER =
   'rates of the last second; listed: who was busy or refused in the last minute, near a limit still, or blocked'
+
+/** What is missing where nobody tells who is busy. */
+const UNTOLD =
+  'no instance is alive to tell who is busy: listed are only those refused in the last minute, or blocked. Every counter: bouncer keys'
+
+const TRY = 'try: bouncer load --rps 20 /api/data, then look again'
 
 const EXAMPLES = `
 Examples

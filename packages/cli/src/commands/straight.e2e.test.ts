@@ -43,6 +43,7 @@ describe('straight on a Redis that no server has ever used', () => {
       [['policy', 'set', 'x', '--limit', '6/1m'], /saved x v2/],
       [['block', '192.0.2.7', '--for', '5m'], /blocked 192\.0\.2\.7/],
       [['blocks'], /192\.0\.2\.7/],
+      [['clients'], /192\.0\.2\.7 .*\n\nno instance is alive to tell who is busy: listed are only those/s],
       [['inspect', '192.0.2.7'], /block/],
       [['unblock', '192.0.2.7'], /unblocked 192\.0\.2\.7/],
       [['keys'], /epoch/],
