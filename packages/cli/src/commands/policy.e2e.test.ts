@@ -109,6 +109,29 @@ describe('policy, by flags', () => {
     expect(await limitOf('auth')).toBe(30)
   })
 
+  it('says of a later change that it goes back too', async () => {
+    const { version } = await recordOf('auth')
+    await policy('set auth --limit 7/1m --confirm-within 1h')
+    const back = `v${version + 1} was not confirmed: this too goes back by itself at`
+    expect((await policy('set auth --limit 8/1m')).stdout).toContain(back)
+    const applied = 'id: auth\nmatch: /auth/*\nlimits: [{ limit: 9, window: 1m }]\n'
+    expect((await policy('apply -f -', {}, applied)).stdout).toContain(
+      `auth v${version + 2} was not confirmed: this too goes back by itself at`,
+    )
+    expect((await policy(`rollback auth ${version}`)).stdout).not.toContain('goes back')
+    expect(await limitOf('auth')).toBe(30)
+  })
+
+  it('knows no policy that was made and not confirmed', async () => {
+    await policy('set brief --create --match /brief --limit 5/1m --confirm-within 1s')
+    await expect.poll(async () => (await policy('get brief')).code, { timeout: 10_000 }).toBe(3)
+    expect((await policy('get brief')).stderr).toBe('bouncer: there is no policy "brief" (bouncer policy list)\n')
+    expect((await policy('rm brief --yes')).code).toBe(3)
+    expect((await policy('history brief')).stdout).toContain('unconfirmed')
+    expect((await policy('rollback brief 1')).code).toBe(0)
+    expect((await policy('rm brief --yes')).code).toBe(0)
+  })
+
   it('warns before it refuses its own operator', async () => {
     await server.request('127.0.0.1', '/auth/x', 4)
     const asked = await policy('set auth --limit 3/1m')

@@ -7,9 +7,10 @@ const auth = policySchema.parse({ id: 'auth', match: '/auth/*', limits: [{ limit
 
 describe('the flags of policy set', () => {
   it.each<[PolicyFlags, string[]]>([
-    [{ limit: ['20/1m'] }, ['limits 30 per 1m (burst 40) → 20 per 1m (burst 40)']],
-    [{ limit: ['20/m'], burst: 'none' }, ['limits 30 per 1m (burst 40) → 20 per 1m']],
-    [{ limit: ['20/60s'] }, ['limits 30 per 1m (burst 40) → 20 per 1m (burst 40)']],
+    [{ limit: ['20/1m'] }, ['limits 30 per 1m (burst 40) → 20 per 1m']],
+    [{ limit: ['20/1m'], burst: '40' }, ['limits 30 per 1m (burst 40) → 20 per 1m (burst 40)']],
+    [{ burst: 'none' }, ['limits 30 per 1m (burst 40) → 30 per 1m']],
+    [{ limit: ['20/60s,burst=25'] }, ['limits 30 per 1m (burst 40) → 20 per 1m (burst 25)']],
     [{ limit: ['5/1s', '100 per 1h,burst=200'] }, ['limits 30 per 1m (burst 40) → 5 per 1s, 100 per 1h (burst 200)']],
     [{ burst: '60' }, ['limits 30 per 1m (burst 40) → 30 per 1m (burst 60)']],
     [{ mode: 'shadow' }, ['mode enforce → shadow']],

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import {
   type Actor,
   type AuditEntry,
@@ -35,6 +36,7 @@ import {
   listPut,
   type NewEvent,
   own,
+  type Policy,
   type PolicyRecord,
   parseDuration,
   policySchema,
@@ -55,7 +57,7 @@ import { BouncerError } from '../errors.ts'
 import { networkBytes, normaliseAddress } from '../identity/address.ts'
 import { parseCidr } from '../identity/cidr.ts'
 import { clientId, type Identity, type Peer } from '../identity/identify.ts'
-import { compileRules, inForce, type Rules } from '../policies/rules.ts'
+import { compileRules, inForce, type Rules, revertsAfter, stateAt } from '../policies/rules.ts'
 import type { Defaults } from '../policies/table.ts'
 import { CLIENT_STEP_MS } from '../stats/history.ts'
 import type { Backend } from '../stores/backend.ts'
@@ -226,7 +228,8 @@ export class Operator implements ControlPlane, FleetView {
   }
 
   async state(): Promise<ControlState> {
-    return this.options.backend.ledger.load()
+    const { ledger, store } = this.options.backend
+    return stateAt(await ledger.load(), store.now())
   }
 
   async putPolicy(
@@ -241,23 +244,26 @@ export class Operator implements ControlPlane, FleetView {
       const current = recordOf(state, policy.id)
       refuseStale(policy.id, current?.version, expectedVersion)
       const now = this.options.backend.store.now()
-      const revert =
-        within === undefined
-          ? {}
-          : {
-              revert: {
-                at: now + (parseDuration(within) as number),
-                policy: (current && inForce(current, now)) ?? null,
-              },
-            }
-      return this.policyChange(state, { policy, ...revert }, actor)
+      // What nobody has confirmed yet is nothing to go back to, and no later change confirms it.
+      const pending = current?.revert && current.revert.at > now ? current.revert : undefined
+      const last = pending ? pending.policy : ((current && inForce(current, now)) ?? null)
+      const at = within === undefined ? pending?.at : now + (parseDuration(within) as number)
+      const revert = at === undefined || isDeepStrictEqual(policy, last) ? undefined : { at, policy: last }
+      return this.policyChange(state, { policy, revert }, actor)
     })
   }
 
   async confirmPolicy(id: string, actor: Actor): Promise<PolicyRecord> {
     return this.change(actor, state => {
       const current = recordOf(state, id)
-      if (!current) throw noSuchPolicy(id)
+      if (!current) {
+        if (own(state.tombstones, id) === undefined) throw noSuchPolicy(id)
+        throw new BouncerError(
+          'ERR_NOT_FOUND',
+          `policy "${id}" is gone: it went back unconfirmed, or was removed`,
+          `See bouncer policy history ${id}; a rollback brings it back`,
+        )
+      }
       if (!current.revert)
         throw new BouncerError('ERR_INVALID', `policy "${id}" waits for no confirmation`, 'It is in force for good')
       if (this.options.backend.store.now() >= current.revert.at) {
@@ -276,8 +282,11 @@ export class Operator implements ControlPlane, FleetView {
       const current = recordOf(state, id)
       if (!current) throw noSuchPolicy(id)
       refuseStale(id, current.version, expectedVersion)
-      const enforced = state.policies.filter(({ policy }) => policy.mode === 'enforce')
-      if (enforced.length === 1 && enforced[0] === current) {
+      const now = this.options.backend.store.now()
+      const isEnforced = (record: PolicyRecord, at: number) => inForce(record, at)?.mode === 'enforce'
+      const others = state.policies.filter(record => record !== current)
+      const times = [now, ...revertsAfter(state, now)]
+      if (isEnforced(current, now) && !times.every(at => others.some(record => isEnforced(record, at)))) {
         throw new BouncerError(
           'ERR_CONFLICT',
           `policy "${id}" is the last one that is enforced: without it nothing would be limited`,
@@ -288,7 +297,7 @@ export class Operator implements ControlPlane, FleetView {
       return {
         change: { deletedPolicy: { id, version } },
         event: { type: 'policy-changed', policy: id, version, action: 'deleted', ...byOf(actor) },
-        audit: { action: 'policy.delete', target: id, before: current.policy },
+        audit: { action: 'policy.delete', target: id, before: inForce(current, now) },
         result: undefined,
       }
     })
@@ -424,7 +433,7 @@ export class Operator implements ControlPlane, FleetView {
 
   private policyChange(
     state: ControlState,
-    { policy, revert }: Pick<PolicyRecord, 'policy' | 'revert'>,
+    { policy, revert }: { policy: Policy; revert?: PolicyRecord['revert'] },
     actor: Actor,
   ): Made<PolicyRecord> {
     const current = recordOf(state, policy.id)
@@ -434,7 +443,7 @@ export class Operator implements ControlPlane, FleetView {
     return {
       change: { policy: record },
       event: { type: 'policy-changed', policy: policy.id, version, action: 'put', ...byOf(actor) },
-      audit: { action: 'policy.put', target: policy.id, before: current?.policy, after: policy },
+      audit: { action: 'policy.put', target: policy.id, before: current && inForce(current, updatedAt), after: policy },
       result: record,
     }
   }
@@ -456,9 +465,13 @@ export class Operator implements ControlPlane, FleetView {
   private async attempt<T>(actor: Actor, make: Make<T>): Promise<T> {
     const { backend, defaults } = this.options
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-      const state = await backend.ledger.load()
+      const state = await this.state()
       const { change, event, audit, result } = make(state)
-      compileRules(applyChange(state, change, state.epoch + 1), defaults)
+      const next = applyChange(state, change, state.epoch + 1)
+      const now = backend.store.now()
+      // As it holds from now on, and after each change that goes back by itself.
+      compileRules(next, defaults, now)
+      for (const at of revertsAfter(next, now)) proveGoesBack(next, defaults, at)
       if ((await backend.ledger.commit(state.epoch, change, event)) === undefined) continue
       await this.write(actor, audit)
       return result
@@ -479,8 +492,8 @@ export class Operator implements ControlPlane, FleetView {
     const { heard } = this
     const state = await backend.ledger.load()
     const rules = compileRules(state, defaults, now)
-    const reverts = state.policies.flatMap(({ revert }) => (revert && revert.at > now ? revert.at : []))
-    if (heard === this.heard) this.compiled = { rules, until: Math.min(Number.POSITIVE_INFINITY, ...reverts) }
+    const until = Math.min(Number.POSITIVE_INFINITY, ...revertsAfter(state, now))
+    if (heard === this.heard) this.compiled = { rules, until }
     return rules
   }
 
@@ -565,6 +578,21 @@ function refuseBothLists({ lists }: ControlState, { list, cidr }: ListEntry, now
     return String(networkBytes(cidr.split('/')[0] as string, wide.prefix - width)) === wide.network
   })
   if (covering) throw passesAnyway(`denying ${cidr}`, covering.cidr)
+}
+
+/** Throws when the rules would contradict themselves after a change has gone back at `at`. */
+function proveGoesBack(state: ControlState, defaults: Defaults, at: number): void {
+  try {
+    compileRules(state, defaults, at)
+  } catch (error) {
+    if (!(error instanceof BouncerError)) throw error
+    const what = state.policies.flatMap(({ policy, revert }) => (revert?.at === at ? policy.id : [])).join(', ')
+    throw new BouncerError(
+      error.code,
+      `${what} is not confirmed yet, and when it goes back: ${error.message}`,
+      `Confirm it first, or make it final: bouncer policy confirm ${what}`,
+    )
+  }
 }
 
 const confirmSchema = durationBetween(1000, 86_400_000)
