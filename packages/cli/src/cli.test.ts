@@ -314,9 +314,9 @@ blocked 198.51.100.8 until TIME (in SPAN): =cmd\\x1b[31m, "all"
     )
     const csv = await ok('blocks', '--reason', 'ALL', '--sort', 'client', '-o', 'csv')
     expect(timeless(csv).replace(/,\d{6,},/g, ',MS,')).toBe(
-      `client,left_ms,until,since,offence,policy,by,reason\r
-198.51.100.7,MS,ISO,ISO,0,,bob,"'=cmd\\x1b[31m, ""all"""\r
-198.51.100.8,MS,ISO,ISO,0,,bob,"'=cmd\\x1b[31m, ""all"""\r
+      `client,left_ms,until,since,offence,policy,by,reason,allowlisted\r
+198.51.100.7,MS,ISO,ISO,0,,bob,"'=cmd\\x1b[31m, ""all""",\r
+198.51.100.8,MS,ISO,ISO,0,,bob,"'=cmd\\x1b[31m, ""all""",\r
 `,
     )
     const lines = (await ok('blocks', '--client', '198.51.100.0/24', '-o', 'ndjson')).trimEnd().split('\n')
@@ -370,6 +370,19 @@ blocked 198.51.100.8 until TIME (in SPAN): =cmd\\x1b[31m, "all"
     const mixed = await bouncer(['deny', 'rm', '203.0.113.0/24', '203.0.113.9'], server.env)
     expect(mixed.code).toBe(3)
     expect(mixed.err.trimEnd().split('\n')).toHaveLength(2)
+  })
+
+  it('begin only when all that was named can be', async () => {
+    for (const range of ['10.0.0.0/8', '2001:db8::/96']) {
+      const blocked = await bouncer(['block', '198.51.100.40', range], server.env)
+      expect(blocked).toMatchObject({ code: 2, out: '', err: expect.stringContaining(`bouncer deny add ${range}`) })
+    }
+    expect(await json('blocks', '--client', '198.51.100.40')).toEqual([])
+    await ok('block', '198.51.100.40')
+    const lifted = await bouncer(['unblock', '198.51.100.40', '2001:db8:1:2:3::/96'], server.env)
+    expect(lifted).toMatchObject({ code: 2, out: '', err: expect.stringContaining('part of one client') })
+    expect(await json('blocks', '--client', '198.51.100.40')).toHaveLength(1)
+    await ok('unblock', '198.51.100.40')
   })
 
   it('are of ids in any spelling, which is taken back as it is printed', async () => {

@@ -10,7 +10,7 @@ import { type Column, printerOf, printRows } from '../output.ts'
 import { confirm } from '../prompt.ts'
 import { safe, width } from '../text.ts'
 import { iso } from '../time.ts'
-import { isRange, type Range, rangeOf, refuseSlips, wordsOf } from '../who.ts'
+import { isPart, isRange, type Range, rangeOf, refuseSlips, wordsOf } from '../who.ts'
 
 export const command: CommandRoom = {
   register(program, context) {
@@ -71,6 +71,11 @@ async function clientsOf(
   // Only what has a slash may be a range, and only then the width of a network matters.
   if (!words.some(word => word.includes('/'))) return [...words]
   const { ipv6Prefix } = (await control.state()).settings
+  const part = words.find(word => isPart(word, ipv6Prefix))
+  if (part !== undefined) {
+    const whole = `${part.split('/')[0]}/${ipv6Prefix}`
+    throw new CommandError(EXIT.usage, `"${part}" is a part of one client, ${whole}; nobody was unblocked. Name that`)
+  }
   const isMany = (word: string) => isRange(word, ipv6Prefix)
   const ranges = words.filter(isMany).map(word => rangeOf(word) as Range)
   if (ranges.length === 0) return [...words]

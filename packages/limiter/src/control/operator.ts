@@ -64,7 +64,7 @@ import type { Backend } from '../stores/backend.ts'
 import type { BlockPlace } from '../stores/store.ts'
 import type { NewAuditEntry } from './audit.ts'
 import type { FleetView } from './fleet-view.ts'
-import { clientDetail, explain, listClients, lookAtClients } from './insight.ts'
+import { allowlistedBy, clientDetail, explain, listClients, lookAtClients } from './insight.ts'
 import { applyChange, type Change } from './ledger.ts'
 import { parseWith } from './parse.ts'
 
@@ -183,15 +183,19 @@ export class Operator implements ControlPlane, FleetView {
       limit,
       after === undefined ? undefined : placeOf(after),
     )
-    return { blocks, total, ...(next && { next: `${next.until}-${next.client}` }) }
+    const rules = blocks.length > 0 ? await this.rules() : undefined
+    const listed = blocks.map(block => {
+      const allowlisted = rules && allowlistedBy(rules, block.client, this.options.backend.store.now())
+      return allowlisted ? { ...block, allowlisted } : block
+    })
+    return { blocks: listed, total, ...(next && { next: `${next.until}-${next.client}` }) }
   }
 
   async block(request: BlockRequest, actor: Actor): Promise<Block> {
     const { client, for: duration, reason } = parseWith(blockRequest, request, 'block')
     const { store, events } = this.options.backend
     const id = await this.clientOf(client)
-    const address = normaliseAddress(id.replace(/\/\d+$/, ''))
-    const allowed = address && (await this.rules()).allow.find(address, store.now())
+    const allowed = allowlistedBy(await this.rules(), id, store.now())
     if (allowed) throw passesAnyway(`blocking ${id}`, allowed)
     const block = await store.block({
       client: id,

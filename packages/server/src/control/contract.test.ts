@@ -258,8 +258,22 @@ describe.each(Object.entries(ways))('the control plane %s', (_, open) => {
     expect(entry).toMatchObject({ list: 'allow', cidr: '198.51.100.0/28', comment: 'office', addedBy: 'jane' })
     await until('the list is in force', async () => (await way.hit('198.51.100.9', 1))[0] === 'exempt')
     expect((await control.client('198.51.100.9')).allowlisted).toBe('198.51.100.0/28')
+    const listed = async () => ({
+      block: (await control.blocks()).blocks.find(({ client }) => client === '198.51.100.9'),
+      client: (await control.clients({ limit: 500 })).find(({ client }) => client === '198.51.100.9'),
+    })
+    const letIn = await listed()
+    expect(letIn).toMatchObject({
+      block: { allowlisted: '198.51.100.0/28' },
+      client: { state: 'ok', allowlisted: '198.51.100.0/28' },
+    })
+    expect(letIn.client).not.toHaveProperty('blockedUntil')
     await control.deleteListEntry('allow', '198.51.100.0/28', jane)
     await until('it is refused again', async () => (await way.hit('198.51.100.9', 1))[0] === 'blocked')
+    const refused = await listed()
+    expect(refused).toMatchObject({ block: { by: 'jane' }, client: { state: 'blocked', used: 0, limit: 0 } })
+    expect(refused.client).not.toHaveProperty('policy')
+    expect(refused.block).not.toHaveProperty('allowlisted')
     await expect(control.deleteListEntry('allow', '198.51.100.0/28', jane)).rejects.toMatchObject({
       code: 'ERR_NOT_FOUND',
     })
