@@ -85,6 +85,7 @@ describe('policy, by flags', () => {
     ['rollback auth 999', 3, 'has no version 999'],
     ['rm auth', 2, 'this needs a yes, and there is no terminal to ask'],
     ['edit auth', 2, 'edit needs a terminal'],
+    ['edit auth --yes', 2, 'name it in EDITOR'],
     ['confirm auth', 2, 'waits for no confirmation'],
   ])('%s: exit %i', async (args, exit, message) => {
     const { code, stdout, stderr } = await policy(args)
@@ -158,6 +159,14 @@ describe('policy, from files', () => {
   it('applies several, says what it did, and finds no difference after', async () => {
     const path = file('policies.yaml', wanted)
     expect((await policy(`diff -f ${path}`)).code).toBe(1)
+    const rows = (await policy(`diff -f ${path} -o ndjson`)).stdout.trimEnd().split('\n')
+    expect(rows.map(line => JSON.parse(line).policy)).toEqual(['auth', 'login'])
+    expect((await policy(`diff -f ${path} -o csv`)).stdout).toMatch(
+      /^policy,action,version,changes\r\nauth,changed,\d+,limits 30 per 1m → 10 per 1m\r\nlogin,created,0,\r\n$/,
+    )
+    expect((await policy('get auth -o csv')).stdout).toMatch(
+      /^id,mode,match,limits,.*\r\nauth,enforce,\/auth\/\*,30 per 1m,/,
+    )
     const { stdout, code } = await policy(`apply -f ${path}`)
     expect(code).toBe(0)
     expect(stdout).toMatch(

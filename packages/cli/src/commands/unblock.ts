@@ -59,7 +59,7 @@ interface Options {
   readonly dryRun: boolean
 }
 
-type Done = UnblockResult & { readonly dryRun?: true }
+type Done = UnblockResult & { readonly dryRun?: true; readonly grace?: string }
 
 /** The clients that the words name; a range stands for all that are blocked inside it, after a yes. */
 async function clientsOf(
@@ -94,20 +94,23 @@ async function clientsOf(
   return [...new Set([...named, ...inside])]
 }
 
-const lift = (
+const lift = async (
   control: ControlPlane,
   client: string,
   { keepCounters, grace, reason }: Options,
   actor: Parameters<ControlPlane['unblock']>[2],
-): Promise<Done> =>
-  control.unblock(
+): Promise<Done> => {
+  const given = grace === undefined ? {} : { grace }
+  const result = await control.unblock(
     client,
-    { keepCounters, ...(grace !== undefined && { grace }), ...(reason !== undefined && { reason }) },
+    { keepCounters, ...given, ...(reason !== undefined && { reason }) },
     actor,
   )
+  return { ...result, ...given }
+}
 
 /** What there is to lift. */
-async function rehearsal(control: ControlPlane, typed: string, { keepCounters }: Options): Promise<Done> {
+async function rehearsal(control: ControlPlane, typed: string, { keepCounters, grace }: Options): Promise<Done> {
   const { client, block, violations, usage } = await control.client(typed)
   const used = usage.filter(({ limits }) => limits.some(({ limit, remaining }) => remaining < limit))
   return {
@@ -116,6 +119,7 @@ async function rehearsal(control: ControlPlane, typed: string, { keepCounters }:
     ...(block && { block }),
     violations: Object.values(violations).flat().length,
     counters: keepCounters ? [] : used.map(({ policy }) => policy),
+    ...(grace !== undefined && { grace }),
     dryRun: true,
   }
 }
@@ -151,7 +155,8 @@ export function doneText(
       const { seenBy } = one
       const seen = seenBy && one.wasBlocked ? `   seen by ${seenBy.seen} of ${count(seenBy.of, 'instance')}` : ''
       const late = seenBy && seenBy.seen < seenBy.of ? ' (the rest within seconds, or they are gone)' : ''
-      return `${head}${space} ${verb}: ${liftedText(one, now)}${seen}${seen && late}\n`
+      const grace = one.grace === undefined ? '' : ` · no block for violations for ${one.grace}`
+      return `${head}${space} ${verb}: ${liftedText(one, now)}${grace}${seen}${seen && late}\n`
     })
     .join('')
 }

@@ -255,6 +255,9 @@ describe('bouncer load', () => {
     expect(stdout).toContain('thresholds: refused>10% (80%)   MISSED')
     const report = JSON.parse(readFileSync(file, 'utf8')) as Report
     expect(report.thresholds.map(({ missed }) => missed)).toEqual([true, false])
+    // Found before anything is sent.
+    const unwritable = await load(shared, '--rps', '1', '--duration', '10m', '--out', '/nowhere/x', '/api/data')
+    expect(unwritable).toEqual({ code: 2, stdout: '', stderr: 'bouncer: --out: cannot write /nowhere/x (ENOENT)\n' })
   })
 
   it('works without a control plane, and says that nobody knows the policies', async () => {
@@ -284,10 +287,13 @@ describe('bouncer load', () => {
     const run = start(going, ['--rps', '100', '--duration', '4s', '/api/data'])
     await underWay(going)
     await going.stop()
-    const { code, stdout } = await run.done
+    const { code, stdout, stderr } = await run.done
     expect(stdout).toMatch(/ECONN(REFUSED|RESET) {2}\d+/)
     expect(stdout).toContain('oracle: no verdict: the control plane could not be asked after the run')
-    expect(code).toBe(0)
+    expect(stderr).toMatch(
+      /could not clean up what the run left behind: .*\ndo it later: {2}bouncer unblock 198\.18\.0\.1\n$/,
+    )
+    expect(code).toBe(1)
   })
 
   it('stops at Ctrl-C with a summary, cleaned up, and 130', async () => {

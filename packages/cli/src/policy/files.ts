@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { ControlPlane, ControlState, Policy, PolicyRecord } from '@api-bouncer/limiter/contracts'
 import { CommandError, type Context, EXIT } from '../context.ts'
-import { printOne } from '../output.ts'
+import { type Column, printOne } from '../output.ts'
 import { confirm } from '../prompt.ts'
 import { changesOf, samePolicy } from './changes.ts'
 import { proveCompiles, type Standing, standing } from './records.ts'
@@ -142,9 +142,21 @@ export async function diff(context: Context, { file, prune = false }: FileOption
   const wanted = (await readGood(context, file)).map(({ policy }) => policy)
   const state = await (await context.control()).state()
   const steps = stepsOf(state, wanted, prune, context.now()).filter(({ action }) => action !== 'unchanged')
-  printOne(context, { differences: steps.map(asJson) }, () => lines(steps.flatMap(step => stepDiff(context, step))))
+  const differences = steps.map(asJson)
+  printOne(context, { differences }, () => lines(steps.flatMap(step => stepDiff(context, step))), {
+    rows: differences,
+    columns: DIFFERENCE,
+    lines: true,
+  })
   if (steps.length > 0) throw new CommandError(EXIT.failed, '')
 }
+
+const DIFFERENCE: readonly Column<ReturnType<typeof asJson>>[] = [
+  { name: 'policy', value: ({ policy }) => policy },
+  { name: 'action', value: ({ action }) => action },
+  { name: 'version', value: ({ version }) => version },
+  { name: 'changes', value: ({ changes }) => changes.join('; ') },
+]
 
 const asJson = ({ action, id, before, after }: Step) => ({
   policy: id,

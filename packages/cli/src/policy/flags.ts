@@ -8,6 +8,7 @@ import {
   type PolicyInput,
   policySchema,
 } from '@api-bouncer/limiter/contracts'
+import { flagOf } from '../problem.ts'
 
 /** The flags of `policy set`, as commander reads them. */
 export interface PolicyFlags {
@@ -44,8 +45,16 @@ export function withFlags(policy: PolicyInput, flags: PolicyFlags): Policy {
   const parsed = policySchema.safeParse(defined)
   if (parsed.success) return parsed.data
   const { path, message } = findingsOf(parsed.error)[0] as { path: readonly PropertyKey[]; message: string }
-  throw new FlagError(`${path.join('.')}: ${message}`)
+  throw new FlagError(`${flagFor(path)}: ${message}`)
 }
+
+/** Which flag a place in a policy was said with. */
+const flagFor = ([field, , inner]: readonly PropertyKey[]): string =>
+  field === 'id'
+    ? 'the id'
+    : field === 'limits' && inner !== 'burst'
+      ? '--limit'
+      : flagOf(String(inner === 'burst' ? inner : field))
 
 /** `20/1m`, `20/m`, `20/1m,burst=40`. A burst goes with the limit it was for: one that stayed would undo what tightens. */
 export function parseLimit(text: string): Limit {

@@ -403,7 +403,12 @@ export class Operator implements ControlPlane, FleetView {
         'Change policies, lists and settings by their own commands',
       )
     }
-    if (!(await this.options.backend.keys.delete(key))) throw noSuchKey(key)
+    const { backend } = this.options
+    if (!(await backend.keys.delete(key))) throw noSuchKey(key)
+    const client = /(?:^|:)block:\{(.+)\}$/.exec(key)?.[1]
+    if (client !== undefined) {
+      await backend.events.append({ type: 'unblocked', client, ...byOf(actor), lifted: ['block'] })
+    }
     await this.write(actor, { action: 'key.delete', target: key, before })
   }
 

@@ -2,6 +2,8 @@ import type { ControlState, Policy, PolicyRecord } from '../contracts/index.ts'
 import { CidrSet } from '../identity/cidr.ts'
 import { compilePenalty, type Defaults, PolicyTable } from './table.ts'
 
+export { parseCidr } from '../identity/cidr.ts'
+
 /** All that a decision depends on besides the counters, compiled. Immutable: a change makes new Rules. */
 export interface Rules {
   readonly epoch: number

@@ -321,6 +321,12 @@ describe.each(Object.entries(ways))('the control plane %s', (_, open) => {
     expect(await control.key(key)).toMatchObject({ key })
     await control.deleteKey(key, jane)
     await expect(control.key(key)).rejects.toMatchObject({ code: 'ERR_NOT_FOUND' })
+
+    await control.block({ client: '198.51.100.21', for: '1h' }, jane)
+    const [block] = (await control.keys({ match: '*block*198.51.100.21*' })).keys
+    await control.deleteKey(block?.key as string, jane)
+    const { events } = await control.events({ limit: 5 })
+    expect(events.at(-1)).toMatchObject({ type: 'unblocked', client: '198.51.100.21', by: 'jane', lifted: ['block'] })
   })
 
   it('tells events in order, and who changed what from what', async () => {
