@@ -1,4 +1,4 @@
-import type { Block, ControlPlane } from '@api-bouncer/limiter/contracts'
+import type { ControlPlane, ListedBlock } from '@api-bouncer/limiter/contracts'
 
 /** What a control plane tells at once; more takes another question. */
 const PAGE = 10_000
@@ -7,8 +7,8 @@ const PAGE = 10_000
 export async function allBlocks(
   control: Pick<ControlPlane, 'blocks'>,
   most = Number.POSITIVE_INFINITY,
-): Promise<{ blocks: Block[]; total: number }> {
-  const blocks: Block[] = []
+): Promise<{ blocks: ListedBlock[]; total: number }> {
+  const blocks: ListedBlock[] = []
   for (let after: string | undefined; ; ) {
     const limit = Math.min(PAGE, most - blocks.length)
     const page = await control.blocks({ limit, ...(after !== undefined && { after }) })

@@ -80,6 +80,15 @@ describe('the way to the control plane', () => {
       out: '',
       err: 'bouncer: unknown command "blok"; did you mean block?\n',
     })
+    // In the words that were typed, not in those of the way there.
+    expect(await bouncer(['block', '192.0.2.3', '--for', '400d'], server.env)).toMatchObject({
+      code: 2,
+      err: expect.stringMatching(/^bouncer: --for: "400d" is out of range/),
+    })
+    expect(await bouncer(['audit', '--action', 'foo'], server.env)).toMatchObject({
+      code: 2,
+      err: expect.stringMatching(/--action.*"foo".*block, unblock, policy, policy\.put/),
+    })
     expect(await bouncer(['block', '10.0.0.0/8'], server.env)).toMatchObject({
       code: 2,
       out: '',
@@ -212,6 +221,10 @@ describe('status', () => {
     expect(row).toMatch(/^api-1 {5}0\.1\.0 {4}(?:\d+m )?\d+s +[\d.]+ +[\d.]+ +0 +\d+$/)
     expect(rest).toEqual([''])
     expect(await json('status')).toMatchObject({ state: 'ok', instances: [{ instance: 'api-1' }], policies: 2 })
+    expect(JSON.parse(await ok('status', '-o', 'ndjson'))).toMatchObject({ instance: 'api-1', version: '0.1.0' })
+    expect(await ok('explain', '192.0.2.1', '-o', 'csv')).toMatch(
+      /^client,method,path,.*\r\n192\.0\.2\.1,GET,\/,allowed,within every limit,/,
+    )
     expect(await ok('status', '-o', 'csv')).toMatch(
       /^instance,version,uptime_s,requests_per_second,refused_per_second,degraded,epoch\r\napi-1,/,
     )
@@ -264,7 +277,10 @@ let it back in:  bouncer unblock 192.0.2.1
     expect((await json('inspect', '192.0.2.1')).block).toEqual(before.block)
 
     expect(timeless(await ok('unblock', '192.0.2.1', '--grace', '30m'))).toBe(
-      'unblocked 192.0.2.1   lifted: block (SPAN left) · counters of auth   seen by 1 of 1 instance\n',
+      'unblocked 192.0.2.1   lifted: block (SPAN left) · counters of auth · no block for violations for 30m   seen by 1 of 1 instance\n',
+    )
+    expect(await ok('unblock', '192.0.2.1', '--grace', '30m')).toBe(
+      '192.0.2.1 was not blocked; cleared: nothing · no block for violations for 30m\n',
     )
     expect(await server.as('192.0.2.1', '/api/data')).toBe(200)
     await provoke('192.0.2.1')
@@ -314,9 +330,9 @@ blocked 198.51.100.8 until TIME (in SPAN): =cmd\\x1b[31m, "all"
     )
     const csv = await ok('blocks', '--reason', 'ALL', '--sort', 'client', '-o', 'csv')
     expect(timeless(csv).replace(/,\d{6,},/g, ',MS,')).toBe(
-      `client,left_ms,until,since,offence,policy,by,reason\r
-198.51.100.7,MS,ISO,ISO,0,,bob,"'=cmd\\x1b[31m, ""all"""\r
-198.51.100.8,MS,ISO,ISO,0,,bob,"'=cmd\\x1b[31m, ""all"""\r
+      `client,left_ms,until,since,offence,policy,by,reason,allowlisted\r
+198.51.100.7,MS,ISO,ISO,0,,bob,"'=cmd\\x1b[31m, ""all""",\r
+198.51.100.8,MS,ISO,ISO,0,,bob,"'=cmd\\x1b[31m, ""all""",\r
 `,
     )
     const lines = (await ok('blocks', '--client', '198.51.100.0/24', '-o', 'ndjson')).trimEnd().split('\n')
@@ -370,6 +386,19 @@ blocked 198.51.100.8 until TIME (in SPAN): =cmd\\x1b[31m, "all"
     const mixed = await bouncer(['deny', 'rm', '203.0.113.0/24', '203.0.113.9'], server.env)
     expect(mixed.code).toBe(3)
     expect(mixed.err.trimEnd().split('\n')).toHaveLength(2)
+  })
+
+  it('begin only when all that was named can be', async () => {
+    for (const range of ['10.0.0.0/8', '2001:db8::/96']) {
+      const blocked = await bouncer(['block', '198.51.100.40', range], server.env)
+      expect(blocked).toMatchObject({ code: 2, out: '', err: expect.stringContaining(`bouncer deny add ${range}`) })
+    }
+    expect(await json('blocks', '--client', '198.51.100.40')).toEqual([])
+    await ok('block', '198.51.100.40')
+    const lifted = await bouncer(['unblock', '198.51.100.40', '2001:db8:1:2:3::/96'], server.env)
+    expect(lifted).toMatchObject({ code: 2, out: '', err: expect.stringContaining('part of one client') })
+    expect(await json('blocks', '--client', '198.51.100.40')).toHaveLength(1)
+    await ok('unblock', '198.51.100.40')
   })
 
   it('are of ids in any spelling, which is taken back as it is printed', async () => {
@@ -459,7 +488,7 @@ describe('lists', () => {
   it('say what a range became, and what it took the place of', async () => {
     await ok('deny', 'add', '198.51.100.0/24', '--comment', 'botnet')
     expect(await ok('deny', 'add', '198.51.100.9/24', '--dry-run')).toBe(
-      'would put 198.51.100.9/24 on the denylist, in place of an entry for good: botnet\n',
+      'would put 198.51.100.0/24 (that is the range of 198.51.100.9/24) on the denylist, in place of an entry for good: botnet\n',
     )
     expect(timeless(await ok('deny', 'add', '198.51.100.9/24', '--for', '1h'))).toBe(
       '198.51.100.0/24 (that is the range of 198.51.100.9/24) is on the denylist until TIME (in SPAN), in place of an entry for good: botnet   seen by 1 of 1 instance\n',
@@ -538,6 +567,12 @@ describe('on a terminal and in a pipe', () => {
 
   it('ends quietly when the reader has what it wanted', async () => {
     const env = { ...server.env }
+    for (const command of ['--help', '--version', 'status']) {
+      expect(await inShell(`bouncer ${command} > /dev/full`, env)).toMatchObject({
+        code: 1,
+        err: 'bouncer: cannot write the output (ENOSPC)\n',
+      })
+    }
     const piped = await inShell('set -o pipefail; bouncer clients | head -1', env)
     expect(piped).toMatchObject({ code: 0, err: '' })
     expect(piped.out).toMatch(/^CLIENT .*\n$/)

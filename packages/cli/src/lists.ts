@@ -132,10 +132,18 @@ async function add(of: Context, list: ListName, given: readonly string[], option
   const before = (await control.state()).lists.filter(entry => entry.list === list && !isOver(entry, now))
   const replacedBy = (cidr: string) => before.find(one => isSameRange(one.cidr, cidr))
   if (options.dryRun) {
-    const rehearsed = cidrs.map(cidr => ({ list, cidr, dryRun: true, replaces: replacedBy(cidr) }))
-    if (of.options.output !== 'human') return printRows(of, rehearsed, [{ name: 'cidr', value: ({ cidr }) => cidr }])
-    for (const { cidr, replaces } of rehearsed) {
-      of.stdout.write(`would put ${cidr} on ${what}${replaces ? replacedText(replaces, now) : ''}\n`)
+    const { parseCidr } = await import('@api-bouncer/limiter/rules')
+    const rehearsed = cidrs.map(given => ({
+      given,
+      made: { list, cidr: parseCidr(given).cidr, dryRun: true, replaces: replacedBy(given) },
+    }))
+    if (of.options.output !== 'human') {
+      const rows = rehearsed.map(({ made }) => made)
+      return printRows(of, rows, [{ name: 'cidr', value: ({ cidr }) => cidr }])
+    }
+    for (const { given, made } of rehearsed) {
+      const instead = made.replaces ? replacedText(made.replaces, now) : ''
+      of.stdout.write(`would put ${made.cidr}${becameText(made.cidr, given)} on ${what}${instead}\n`)
     }
     return
   }
@@ -158,14 +166,15 @@ async function add(of: Context, list: ListName, given: readonly string[], option
   const seen = added.length > 0 && !lost ? await seenText(control) : ''
   for (const one of added) {
     const until = one.expiresAt === undefined ? '' : ` until ${exact(one.expiresAt, of.now())}`
-    const given = typed.get(one.cidr)
-    const became = given === one.cidr || given === undefined ? '' : ` (that is the range of ${given})`
+    const became = becameText(one.cidr, typed.get(one.cidr))
     const replaced = replacedBy(one.cidr)
     const instead = replaced ? replacedText(replaced, now) : ''
     of.stdout.write(`${one.cidr}${became} is on ${what}${until}${instead}   ${seen}\n`)
   }
   end()
 }
+
+const becameText = (cidr: string, given = cidr) => (given === cidr ? '' : ` (that is the range of ${given})`)
 
 /** `, in place of an entry until 14:18:11 (in 13m 02s): botnet`. */
 const replacedText = ({ expiresAt, comment }: ListEntry, now: number) =>

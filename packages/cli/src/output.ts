@@ -62,7 +62,10 @@ export function printRows<Row>(
   const { stdout, options } = context
   if (options.output === 'human') {
     const empty = more.empty === undefined ? '' : `${more.empty}\n`
-    stdout.write(rows.length === 0 ? empty : table(rows, columns, stylesOf(context, stdout), columnsOf(stdout)))
+    const [styles, fit] = [stylesOf(context, stdout), columnsOf(stdout)]
+    stdout.write(
+      rows.length === 0 ? empty : table(rows, columns, styles, fit) + styles.dim(leftOut(rows, columns, fit)),
+    )
   } else if (options.output === 'csv') stdout.write(csv(rows, columns))
   else if (options.output === 'ndjson') stdout.write(ndjson(rows))
   else printJson(context, more.json ?? rows)
@@ -73,14 +76,19 @@ export function printOne<Row>(
   context: Context,
   value: unknown,
   human: (styles: Styles) => string,
-  cells?: { readonly rows: readonly Row[]; readonly columns: readonly Column<Row>[] },
+  cells?: {
+    readonly rows: readonly Row[]
+    readonly columns: readonly Column<Row>[]
+    /** The rows are what it is about, one a line of NDJSON. */
+    readonly lines?: boolean
+  },
 ): void {
   const { stdout, options } = context
   if (options.output === 'human') stdout.write(human(stylesOf(context, stdout)))
   else if (options.output === 'csv') {
     const { rows, columns } = cells ?? { rows: [value], columns: fieldsOf(value) }
     stdout.write(csv(rows as readonly Row[], columns as readonly Column<Row>[]))
-  } else if (options.output === 'ndjson') stdout.write(ndjson([value]))
+  } else if (options.output === 'ndjson') stdout.write(ndjson(cells?.lines ? cells.rows : [value]))
   else printJson(context, value)
 }
 
@@ -130,10 +138,7 @@ export function table<Row>(
   styles: Styles = PLAIN,
   fit?: number,
 ): string {
-  const given = allColumns.filter(({ csvOnly }) => !csvOnly)
-  const texts = rows.map(row => given.map(column => safe(textOf(column, row))))
-  const natural = given.map(({ name }, i) => Math.max(name.length, ...texts.map(line => width(line[i] as string))))
-  const fitting = fit === undefined ? natural : narrowed(natural, given, fit)
+  const { given, texts, fitting } = laidOut(rows, allColumns, fit)
   const shown = given.map((_, i) => i).filter(i => fitting[i] !== 0)
   const only = <T>(all: readonly T[]): T[] => shown.map(i => all[i] as T)
   const [columns, widths, cells] = [only(given), only(fitting), texts.map(only)]
@@ -154,6 +159,22 @@ export function table<Row>(
   return (
     header + rows.map((row, r) => line(cells[r] as string[], i => columns[i]?.style?.(row, styles) ?? same)).join('')
   )
+}
+
+/** Which columns are wanted, what stands in them, and how wide each may be. */
+function laidOut<Row>(rows: readonly Row[], allColumns: readonly Column<Row>[], fit: number | undefined) {
+  const given = allColumns.filter(({ csvOnly }) => !csvOnly)
+  const texts = rows.map(row => given.map(column => safe(textOf(column, row))))
+  const natural = given.map(({ name }, i) => Math.max(name.length, ...texts.map(line => width(line[i] as string))))
+  return { given, texts, fitting: fit === undefined ? natural : narrowed(natural, given, fit) }
+}
+
+/** Says which columns a narrow terminal has no room for. */
+export function leftOut<Row>(rows: readonly Row[], columns: readonly Column<Row>[], fit: number | undefined): string {
+  if (fit === undefined) return ''
+  const { given, fitting } = laidOut(rows, columns, fit)
+  const names = given.filter((_, i) => fitting[i] === 0).map(({ name }) => name.toUpperCase())
+  return names.length === 0 ? '' : `${truncate(`no room for: ${names.join(', ')}`, fit)}\n`
 }
 
 function textOf<Row>({ text, value }: Column<Row>, row: Row): string {

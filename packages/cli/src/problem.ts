@@ -37,10 +37,18 @@ function read(error: unknown): { exitCode: number; message: string } {
   }
   // Recognised by what they carry: the parser and the limiter need not be loaded to be understood.
   if (code?.startsWith('commander.')) return ofParser(code, message)
-  if (name === 'BouncerError' && code !== undefined) return { exitCode: EXIT_OF[code] ?? EXIT.failed, message }
+  if (name === 'BouncerError' && code !== undefined) {
+    return { exitCode: EXIT_OF[code] ?? EXIT.failed, message: message.replace(FIELD, (_, name) => `${flagOf(name)}: `) }
+  }
   if (exitCode !== undefined) return { exitCode, message }
   return { exitCode: EXIT.failed, message: `failed: ${message} (BOUNCER_DEBUG=1 shows where)` }
 }
+
+/** A field of a request that is an option here: what was typed is what is to be mended. */
+const FIELD = /^(?:(?:body|block|unblock|(?:allow|deny)list entry): )?(for|reason|comment|grace|confirmWithin): /
+
+/** `confirmWithin` is `--confirm-within`. */
+export const flagOf = (field: string): string => `--${field.replace(/[A-Z]/g, letter => `-${letter.toLowerCase()}`)}`
 
 function ofParser(code: string, message: string): { exitCode: number; message: string } {
   if (code === 'commander.helpDisplayed' || code === 'commander.version') return { exitCode: EXIT.done, message: '' }

@@ -9,10 +9,6 @@ import { ROOMS } from './rooms.ts'
 /** Parses a command line, loads the one command it names and runs it. Never throws; sets the exit code. */
 export async function run(argv: readonly string[], io: NodeJS.Process): Promise<void> {
   const { stdout, stderr, env } = io
-  // The reader has what it wanted: `bouncer keys | head -1`.
-  for (const stream of [stdout, stderr]) {
-    stream.on('error', (error: NodeJS.ErrnoException) => io.exit(error.code === 'EPIPE' ? 0 : 1))
-  }
   const fail = (error: unknown) => {
     const { exitCode, lines } = describe(error, env.BOUNCER_DEBUG === '1')
     for (const line of lines) stderr.write(`${line}\n`)

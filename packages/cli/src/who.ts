@@ -43,6 +43,12 @@ export function isRange(text: string, ipv6Prefix: number): boolean {
   return prefix !== undefined && prefix.bits < (prefix.of === 128 ? ipv6Prefix : 32)
 }
 
+/** Whether a network is neither one client nor several: a part of an IPv6 network that is counted as one. */
+export function isPart(text: string, ipv6Prefix: number): boolean {
+  const prefix = prefixOf(text)
+  return prefix !== undefined && prefix.bits < prefix.of && prefix.of === 128 && prefix.bits > ipv6Prefix
+}
+
 /** Refuses what looks like an address or range but is none: a slip, not somebody's id. Nothing has been done yet. */
 export function refuseSlips(clients: readonly string[]): void {
   for (const text of clients) {

@@ -13,7 +13,7 @@ import { type Decider, type ExpressOptions, expressMiddleware, type RequestToChe
 import { type HeaderStyle, type HeaderTarget, rateLimitHeaders, setRateLimitHeaders } from './headers.ts'
 import { clientId, createIdentifier, type Identity, NO_ADDRESS, type Peer } from './identity/identify.ts'
 import { type BouncerOptions, parseOptions } from './options.ts'
-import { compileRules, type Rules } from './policies/rules.ts'
+import { compileRules, type Rules, revertsAfter } from './policies/rules.ts'
 import { type CompiledPolicy, noPolicy } from './policies/table.ts'
 import { Recorder, type Totals } from './stats/recorder.ts'
 import type { Backend } from './stores/backend.ts'
@@ -211,9 +211,7 @@ export class Bouncer implements Decider {
       )
     }
     clearTimeout(this.reverting)
-    const next = Math.min(
-      ...state.policies.map(({ revert }) => (revert && revert.at > now ? revert.at : Number.POSITIVE_INFINITY)),
-    )
+    const next = Math.min(...revertsAfter(state, now))
     // A timer counts to 2^31 ms at most; a change is confirmed within a day.
     if (Number.isFinite(next)) this.reverting = setTimeout(() => this.adopt(state), next - now).unref()
   }

@@ -74,14 +74,19 @@ export function createMetrics(
       return forgotten === undefined ? [] : [{ value: forgotten }]
     },
   )
-  family('rate_limit_active_blocks', 'gauge', 'Clients blocked now; none while the store does not say', async () => {
-    // A scrape does not wait for a store that is known to be away.
-    if (bouncer.health().state !== 'ok') return []
-    return bouncer.control.blocks({ limit: 1 }).then(
-      ({ total }) => [{ value: total }],
-      () => [],
-    )
-  })
+  family(
+    'rate_limit_active_blocks',
+    'gauge',
+    'Blocks in force, those that the allowlist wins over too; none while the store does not say',
+    async () => {
+      // A scrape does not wait for a store that is known to be away.
+      if (bouncer.health().state !== 'ok') return []
+      return bouncer.control.blocks({ limit: 1 }).then(
+        ({ total }) => [{ value: total }],
+        () => [],
+      )
+    },
+  )
   if (wrong) {
     const help = 'Wrong admin tokens and sign-in codes sent to this control plane'
     family('api_bouncer_wrong_tokens_total', 'counter', help, () => [{ value: wrong.total }])

@@ -1,4 +1,5 @@
 import type { AuditEntry, Block, ListEntry, Policy, UnblockResult } from '@api-bouncer/limiter/contracts'
+import { Option } from 'commander'
 import type { CommandRoom } from '../command.ts'
 import { count } from '../numbers.ts'
 import { whole } from '../options.ts'
@@ -13,7 +14,7 @@ export const command: CommandRoom = {
       .description('Who changed what, when and why; the newest first')
       .option('-n, --limit <n>', 'of the newest so many (1 to 1000)', whole(1, 1000), 100)
       .option('--by <name>', 'changes of this operator')
-      .option('--action <action>', 'block, unblock, policy, list, settings or key')
+      .addOption(new Option('--action <action>', 'of this kind').choices(ACTIONS))
       .option('--target <text>', 'whose target has this text in it: a client, a policy, a range')
       .addHelpText('after', EXAMPLES)
       .action(async ({ limit, ...filter }: Filter & { limit: number }, command) => {
@@ -24,6 +25,19 @@ export const command: CommandRoom = {
       })
   },
 }
+
+const KNOWN: Record<AuditEntry['action'], true> = {
+  block: true,
+  unblock: true,
+  'policy.put': true,
+  'policy.delete': true,
+  'list.put': true,
+  'list.delete': true,
+  'settings.put': true,
+  'key.delete': true,
+}
+/** With what they have in common. */
+const ACTIONS = [...new Set(Object.keys(KNOWN).flatMap(action => [action.split('.')[0] as string, action]))]
 
 const EXAMPLES = `
 Examples

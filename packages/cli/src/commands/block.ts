@@ -9,7 +9,7 @@ import { ownIn } from '../policy/own-address.ts'
 import { confirm } from '../prompt.ts'
 import { safe } from '../text.ts'
 import { clock, inTime } from '../time.ts'
-import { refuseSlips, wordsOf } from '../who.ts'
+import { isPart, isRange, refuseSlips, wordsOf } from '../who.ts'
 import { columnsOf } from './blocks.ts'
 
 export const command: CommandRoom = {
@@ -38,6 +38,7 @@ export const command: CommandRoom = {
           throw new CommandError(EXIT.failed, 'nobody was blocked')
         }
         const control = await of.control()
+        await refuseRanges(control, clients)
         const plain = ({ block }: Made) => (options.dryRun ? { ...block, dryRun: true } : block)
         const print = printerOf(of, (one: Made) => blockedText(one, of.now(), options.dryRun), plain)
         const act = (client: string) =>
@@ -62,6 +63,19 @@ interface Options {
   readonly for: string
   readonly reason: string
   readonly dryRun: boolean
+}
+
+/** Of several, those before a range would be blocked, and it refused: what cannot be is found before anything is done. */
+async function refuseRanges(control: ControlPlane, clients: readonly string[]): Promise<void> {
+  if (!clients.some(client => client.includes('/'))) return
+  const { ipv6Prefix } = (await control.state()).settings
+  const ranges = clients.filter(client => isRange(client, ipv6Prefix) || isPart(client, ipv6Prefix))
+  if (ranges.length === 0) return
+  const are = ranges.length === 1 ? `"${ranges[0]}" is a range, not one client` : `${ranges.join(', ')} are ranges`
+  throw new CommandError(
+    EXIT.usage,
+    `${are}; nobody was blocked. Put ranges on a list: bouncer deny add ${ranges.join(' ')}`,
+  )
 }
 
 interface Made {

@@ -21,3 +21,8 @@ it('keeps the reason on a narrow terminal, and leaves out what matters less', ()
   expect(width(row)).toBeLessThanOrEqual(80)
   expect(table([block], columnsOf(NOW), undefined, 60)).toContain('REASON')
 })
+
+it('says of a block that the allowlist wins over it', () => {
+  const row = table([{ ...block, allowlisted: '2001:db8::/32' }], columnsOf(NOW)).split('\n')[1]
+  expect(row).toContain('let in by the allowlist (2001:db8::/32): 5 violations within 5m')
+})

@@ -1,4 +1,4 @@
-import type { Block, ControlPlane } from '@api-bouncer/limiter/contracts'
+import type { ControlPlane, ListedBlock } from '@api-bouncer/limiter/contracts'
 import { Option } from 'commander'
 import { allBlocks } from '../all-blocks.ts'
 import type { CommandRoom } from '../command.ts'
@@ -60,7 +60,7 @@ Examples
   bouncer blocks --client 203.0.113.0/24 -o ndjson | jq -r .client | bouncer unblock -
   bouncer blocks --watch`
 
-const BY: Readonly<Record<Sort, (a: Block, b: Block) => number>> = {
+const BY: Readonly<Record<Sort, (a: ListedBlock, b: ListedBlock) => number>> = {
   until: (a, b) => a.until - b.until,
   since: (a, b) => b.since - a.since,
   client: (a, b) => a.client.localeCompare(b.client, 'en', { numeric: true }),
@@ -71,7 +71,7 @@ const BY: Readonly<Record<Sort, (a: Block, b: Block) => number>> = {
 const isFiltered = ({ client, policy, reason }: Filter) => (client ?? policy ?? reason) !== undefined
 
 /** The first of those that were asked for, and how many they are. */
-async function wanted(control: ControlPlane, options: Options): Promise<{ blocks: Block[]; total: number }> {
+async function wanted(control: ControlPlane, options: Options): Promise<{ blocks: ListedBlock[]; total: number }> {
   const { limit } = options
   // The control plane tells them by their end: for what else is wanted all are looked at.
   if (options.sort === 'until' && !isFiltered(options)) return allBlocks(control, limit)
@@ -80,7 +80,10 @@ async function wanted(control: ControlPlane, options: Options): Promise<{ blocks
 }
 
 /** Those that were asked for, in the order asked for. */
-export function selected(blocks: readonly Block[], { client, policy, reason, sort }: Filter & { sort: Sort }): Block[] {
+export function selected(
+  blocks: readonly ListedBlock[],
+  { client, policy, reason, sort }: Filter & { sort: Sort },
+): ListedBlock[] {
   const isMeant = client === undefined ? undefined : clientFilter(client)
   return blocks
     .filter(
@@ -92,7 +95,7 @@ export function selected(blocks: readonly Block[], { client, policy, reason, sor
     .sort(BY[sort])
 }
 
-export const columnsOf = (now: number): Column<Block>[] => [
+export const columnsOf = (now: number): Column<ListedBlock>[] => [
   { name: 'client', value: ({ client }) => client },
   {
     name: 'left',
@@ -105,7 +108,13 @@ export const columnsOf = (now: number): Column<Block>[] => [
   { name: 'offence', value: ({ offence }) => offence, align: 'right', cut: 7 },
   { name: 'policy', value: ({ policy }) => policy, cut: 4 },
   { name: 'by', value: ({ by }) => by, cut: 5 },
-  { name: 'reason', value: ({ reason }) => reason, cut: 2 },
+  {
+    name: 'reason',
+    value: ({ reason }) => reason,
+    text: ({ reason, allowlisted }) => (allowlisted ? `let in by the allowlist (${allowlisted}): ${reason}` : reason),
+    cut: 2,
+  },
+  { name: 'allowlisted', value: ({ allowlisted }) => allowlisted, csvOnly: true },
 ]
 
 async function watch(of: Context, options: Options): Promise<void> {
@@ -133,7 +142,7 @@ async function watch(of: Context, options: Options): Promise<void> {
 }
 
 /** One screen: each line is written over the old one, so that nothing flickers. */
-function draw(of: Context, found: { blocks: Block[]; total: number } | string): void {
+function draw(of: Context, found: { blocks: ListedBlock[]; total: number } | string): void {
   const { stdout } = of
   const { columns = 80, rows = 24 } = stdout
   const now = of.now()

@@ -58,6 +58,7 @@ export const columnsOf = (now: number): Column<ClientSummary>[] => [
   {
     name: 'state',
     value: ({ state }) => state,
+    text: ({ state, allowlisted }) => (allowlisted ? 'allowlisted' : state),
     style: ({ state }, styles) => {
       const style = STYLES[state]
       return style ? styles[style] : text => text
@@ -70,6 +71,7 @@ export const columnsOf = (now: number): Column<ClientSummary>[] => [
     align: 'right',
   },
   { name: 'limit', value: ({ limit }) => limit, csvOnly: true },
+  { name: 'allowlisted', value: ({ allowlisted }) => allowlisted, csvOnly: true },
   { name: 'policy', value: ({ policy }) => policy, cut: 2 },
   {
     name: 'blocked until',

@@ -30,6 +30,7 @@ export const command: CommandRoom = {
         printOne(of, { findings: found.length, diagnoses }, styles => report(diagnoses, styles), {
           rows: diagnoses,
           columns: COLUMNS,
+          lines: true,
         })
         if (found.length > 0) throw new CommandError(EXIT.failed, '')
       })

@@ -77,6 +77,11 @@ let it back in:  bouncer unblock 1.2.3.4          keep it out:  bouncer deny add
       'bouncer allow rm 1.2.0.0/16',
     ],
     [
+      { retryAfterMs: (782 + 27) * second },
+      'REFUSED now: blocked until 14:18:11 (in 13m 02s), the 1st offence; then over a limit of auth until 14:18:38 (in 13m 29s)',
+      'bouncer unblock 1.2.3.4',
+    ],
+    [
       { outcome: 'blocked', denylisted: '1.2.0.0/16', reason: 'on the denylist (1.2.0.0/16)' },
       'REFUSED now: on the denylist (1.2.0.0/16)',
       'bouncer deny rm 1.2.0.0/16',
@@ -115,6 +120,8 @@ describe('the question', () => {
   it.each([
     [[], undefined, []],
     [['1.2.3.4', 'GET', 'x'], undefined, []],
+    [['1.2.3.4', 'FOO', '/x'], undefined, []],
+    [['GET', '/x'], undefined, []],
     [['1.2.3.4', 'GET', '/x', '/y'], undefined, []],
     [['1.2.3.4'], undefined, ['A: b']],
     [[], '127.0.0.1', ['no header']],

@@ -1,10 +1,11 @@
+import { METHODS } from 'node:http'
 import { own } from '@api-bouncer/limiter/client'
 import type { ExplainQuery, Explanation } from '@api-bouncer/limiter/contracts'
 import type { CommandRoom } from '../command.ts'
 import { CommandError, EXIT } from '../context.ts'
-import { printOne, type Styles } from '../output.ts'
+import { type Column, printOne, type Styles } from '../output.ts'
 import { safe } from '../text.ts'
-import { clock, exact, inTime } from '../time.ts'
+import { clock, exact, inTime, iso } from '../time.ts'
 import { offenceText, refusalLines, verdictText } from '../usage.ts'
 import { refuseSlips } from '../who.ts'
 
@@ -26,10 +27,27 @@ export const command: CommandRoom = {
         const { peer, header } = command.opts()
         const query = questionOf(command.args, peer, header)
         const explanation = await (await of.control()).explain(query)
-        printOne(of, explanation, styles => explanationText(explanation, query, styles))
+        printOne(of, explanation, styles => explanationText(explanation, query, styles), {
+          rows: [explanation],
+          columns: COLUMNS,
+        })
       })
   },
 }
+
+const COLUMNS: readonly Column<Explanation>[] = [
+  { name: 'client', value: ({ client }) => client },
+  { name: 'method', value: ({ method }) => method },
+  { name: 'path', value: ({ path }) => path },
+  { name: 'outcome', value: ({ outcome }) => outcome },
+  { name: 'reason', value: ({ reason }) => reason },
+  { name: 'retry_after_ms', value: ({ retryAfterMs }) => retryAfterMs },
+  { name: 'policy', value: ({ policy }) => policy },
+  { name: 'remaining', value: ({ limits }) => limits.map(({ remaining }) => remaining).join(' ') },
+  { name: 'blocked_until', value: ({ block }) => iso(block?.until) },
+  { name: 'allowlisted', value: ({ allowlisted }) => allowlisted },
+  { name: 'denylisted', value: ({ denylisted }) => denylisted },
+]
 
 const EXAMPLES = `
 Examples
@@ -54,6 +72,9 @@ export function questionOf(
     throw new CommandError(EXIT.usage, '--header says who a client is together with --peer; with CLIENT it is known')
   }
   refuseSlips([peer ?? (client as string)])
+  if (client !== undefined && METHODS.includes(client)) {
+    throw new CommandError(EXIT.usage, `explain ${client} to whom? bouncer explain CLIENT ${client} PATH`)
+  }
   const [first, second, ...more] = rest
   if (peer !== undefined && first !== undefined && /^[\d.]+$|:/.test(first)) {
     throw new CommandError(EXIT.usage, `explain ${first}, or a request from --peer ${peer}? give one of them`)
@@ -65,6 +86,9 @@ export function questionOf(
     path?.startsWith('/') === false
   ) {
     throw new CommandError(EXIT.usage, 'a request is METHOD PATH, as in POST /auth/login')
+  }
+  if (method !== undefined && !METHODS.includes(method.toUpperCase())) {
+    throw new CommandError(EXIT.usage, `"${method}" is no method of HTTP (GET, POST, PUT, …)`)
   }
   return {
     ...(peer === undefined ? { client: client as string } : { peer, headers: headersOf(headers) }),
@@ -96,7 +120,10 @@ function answer(explanation: Explanation, { good, warn, bad }: Styles): string {
   }
   if (outcome === 'exempt') return `${good('ALLOWED')} now, without counting: ${safe(reason)}`
   if (outcome === 'blocked' && block && !denylisted) {
-    return `${bad('REFUSED')} now: blocked until ${exact(block.until, at)}${offenceText(block)}`
+    // A limit may hold longer than the block.
+    const then = retryAfterMs !== undefined && at + retryAfterMs > block.until
+    const after = then ? `; then over a limit of ${policy} until ${exact(at + retryAfterMs, at)}` : ''
+    return `${bad('REFUSED')} now: blocked until ${exact(block.until, at)}${offenceText(block)}${after}`
   }
   if (outcome === 'blocked') return `${bad('REFUSED')} now: ${safe(reason)}`
   const again = retryAfterMs === undefined ? 'waiting does not help' : `fits again at ${exact(at + retryAfterMs, at)}`

@@ -85,6 +85,7 @@ describe('policy, by flags', () => {
     ['rollback auth 999', 3, 'has no version 999'],
     ['rm auth', 2, 'this needs a yes, and there is no terminal to ask'],
     ['edit auth', 2, 'edit needs a terminal'],
+    ['edit auth --yes', 2, 'name it in EDITOR'],
     ['confirm auth', 2, 'waits for no confirmation'],
   ])('%s: exit %i', async (args, exit, message) => {
     const { code, stdout, stderr } = await policy(args)
@@ -107,6 +108,29 @@ describe('policy, by flags', () => {
     expect(await limitOf('auth')).toBe(6)
     expect((await policy('rollback auth')).code).toBe(0)
     expect(await limitOf('auth')).toBe(30)
+  })
+
+  it('says of a later change that it goes back too', async () => {
+    const { version } = await recordOf('auth')
+    await policy('set auth --limit 7/1m --confirm-within 1h')
+    const back = `v${version + 1} was not confirmed: this too goes back by itself at`
+    expect((await policy('set auth --limit 8/1m')).stdout).toContain(back)
+    const applied = 'id: auth\nmatch: /auth/*\nlimits: [{ limit: 9, window: 1m }]\n'
+    expect((await policy('apply -f -', {}, applied)).stdout).toContain(
+      `auth v${version + 2} was not confirmed: this too goes back by itself at`,
+    )
+    expect((await policy(`rollback auth ${version}`)).stdout).not.toContain('goes back')
+    expect(await limitOf('auth')).toBe(30)
+  })
+
+  it('knows no policy that was made and not confirmed', async () => {
+    await policy('set brief --create --match /brief --limit 5/1m --confirm-within 1s')
+    await expect.poll(async () => (await policy('get brief')).code, { timeout: 10_000 }).toBe(3)
+    expect((await policy('get brief')).stderr).toBe('bouncer: there is no policy "brief" (bouncer policy list)\n')
+    expect((await policy('rm brief --yes')).code).toBe(3)
+    expect((await policy('history brief')).stdout).toContain('unconfirmed')
+    expect((await policy('rollback brief 1')).code).toBe(0)
+    expect((await policy('rm brief --yes')).code).toBe(0)
   })
 
   it('warns before it refuses its own operator', async () => {
@@ -135,6 +159,14 @@ describe('policy, from files', () => {
   it('applies several, says what it did, and finds no difference after', async () => {
     const path = file('policies.yaml', wanted)
     expect((await policy(`diff -f ${path}`)).code).toBe(1)
+    const rows = (await policy(`diff -f ${path} -o ndjson`)).stdout.trimEnd().split('\n')
+    expect(rows.map(line => JSON.parse(line).policy)).toEqual(['auth', 'login'])
+    expect((await policy(`diff -f ${path} -o csv`)).stdout).toMatch(
+      /^policy,action,version,changes\r\nauth,changed,\d+,limits 30 per 1m → 10 per 1m\r\nlogin,created,0,\r\n$/,
+    )
+    expect((await policy('get auth -o csv')).stdout).toMatch(
+      /^id,mode,match,limits,.*\r\nauth,enforce,\/auth\/\*,30 per 1m,/,
+    )
     const { stdout, code } = await policy(`apply -f ${path}`)
     expect(code).toBe(0)
     expect(stdout).toMatch(

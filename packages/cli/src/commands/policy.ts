@@ -57,7 +57,10 @@ function readers(policy: Command, contextOf: ContextOf): void {
 const writing = (command: Command, confirmable = true): Command => {
   command.option('--dry-run', 'show what would change, and change nothing').option('--reason <text>', 'for the audit')
   return confirmable
-    ? command.option('--confirm-within <duration>', 'goes back by itself unless confirmed within this time (2m)')
+    ? command.option(
+        '--confirm-within <duration>',
+        'goes back by itself unless confirmed within this time (2m), later changes too',
+      )
     : command
 }
 
@@ -71,7 +74,11 @@ function writers(policy: Command, contextOf: ContextOf): void {
         "bouncer policy set login --create --match 'POST /login' --limit 5/1m",
       ),
     )
-    .option('--limit <limit>', 'LIMIT/WINDOW, as 20/1m; several replace all of them', collect)
+    .option(
+      '--limit <limit>',
+      'LIMIT/WINDOW, as 20/1m or 20/1m,burst=40; replaces all there are, and their burst',
+      collect,
+    )
     .option('--burst <units>', 'may be taken at once (token_bucket, gcra), or none')
     .option('--match <pattern>', "PATH or 'METHOD PATH'; several replace all of them", collect)
     .option('--mode <mode>', 'enforce, shadow (counts, refuses nobody) or off')

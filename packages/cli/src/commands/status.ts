@@ -15,7 +15,7 @@ export const command: CommandRoom = {
       .action(async (_, command) => {
         const of = context(command)
         const status = await (await of.control()).status()
-        const cells = { rows: status.instances, columns: columnsOf(status) }
+        const cells = { rows: status.instances, columns: columnsOf(status), lines: true }
         printOne(of, status, styles => statusText(status, styles, of.now(), fitOf(of.stdout)), cells)
       })
   },

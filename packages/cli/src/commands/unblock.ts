@@ -10,7 +10,7 @@ import { type Column, printerOf, printRows } from '../output.ts'
 import { confirm } from '../prompt.ts'
 import { safe, width } from '../text.ts'
 import { iso } from '../time.ts'
-import { isRange, type Range, rangeOf, refuseSlips, wordsOf } from '../who.ts'
+import { isPart, isRange, type Range, rangeOf, refuseSlips, wordsOf } from '../who.ts'
 
 export const command: CommandRoom = {
   register(program, context) {
@@ -59,7 +59,7 @@ interface Options {
   readonly dryRun: boolean
 }
 
-type Done = UnblockResult & { readonly dryRun?: true }
+type Done = UnblockResult & { readonly dryRun?: true; readonly grace?: string }
 
 /** The clients that the words name; a range stands for all that are blocked inside it, after a yes. */
 async function clientsOf(
@@ -71,6 +71,11 @@ async function clientsOf(
   // Only what has a slash may be a range, and only then the width of a network matters.
   if (!words.some(word => word.includes('/'))) return [...words]
   const { ipv6Prefix } = (await control.state()).settings
+  const part = words.find(word => isPart(word, ipv6Prefix))
+  if (part !== undefined) {
+    const whole = `${part.split('/')[0]}/${ipv6Prefix}`
+    throw new CommandError(EXIT.usage, `"${part}" is a part of one client, ${whole}; nobody was unblocked. Name that`)
+  }
   const isMany = (word: string) => isRange(word, ipv6Prefix)
   const ranges = words.filter(isMany).map(word => rangeOf(word) as Range)
   if (ranges.length === 0) return [...words]
@@ -89,20 +94,23 @@ async function clientsOf(
   return [...new Set([...named, ...inside])]
 }
 
-const lift = (
+const lift = async (
   control: ControlPlane,
   client: string,
   { keepCounters, grace, reason }: Options,
   actor: Parameters<ControlPlane['unblock']>[2],
-): Promise<Done> =>
-  control.unblock(
+): Promise<Done> => {
+  const given = grace === undefined ? {} : { grace }
+  const result = await control.unblock(
     client,
-    { keepCounters, ...(grace !== undefined && { grace }), ...(reason !== undefined && { reason }) },
+    { keepCounters, ...given, ...(reason !== undefined && { reason }) },
     actor,
   )
+  return { ...result, ...given }
+}
 
 /** What there is to lift. */
-async function rehearsal(control: ControlPlane, typed: string, { keepCounters }: Options): Promise<Done> {
+async function rehearsal(control: ControlPlane, typed: string, { keepCounters, grace }: Options): Promise<Done> {
   const { client, block, violations, usage } = await control.client(typed)
   const used = usage.filter(({ limits }) => limits.some(({ limit, remaining }) => remaining < limit))
   return {
@@ -111,6 +119,7 @@ async function rehearsal(control: ControlPlane, typed: string, { keepCounters }:
     ...(block && { block }),
     violations: Object.values(violations).flat().length,
     counters: keepCounters ? [] : used.map(({ policy }) => policy),
+    ...(grace !== undefined && { grace }),
     dryRun: true,
   }
 }
@@ -146,7 +155,8 @@ export function doneText(
       const { seenBy } = one
       const seen = seenBy && one.wasBlocked ? `   seen by ${seenBy.seen} of ${count(seenBy.of, 'instance')}` : ''
       const late = seenBy && seenBy.seen < seenBy.of ? ' (the rest within seconds, or they are gone)' : ''
-      return `${head}${space} ${verb}: ${liftedText(one, now)}${seen}${seen && late}\n`
+      const grace = one.grace === undefined ? '' : ` · no block for violations for ${one.grace}`
+      return `${head}${space} ${verb}: ${liftedText(one, now)}${grace}${seen}${seen && late}\n`
     })
     .join('')
 }

@@ -17,10 +17,13 @@ export function outcomeOf(status: number, headers: IncomingHttpHeaders, body: st
   if (!mayBeRefusal(status) || !isProblem(headers)) return ADMITTED
   // The answer to HEAD has no body to tell.
   if (body === '') return status === 429 ? LIMITED : ADMITTED
-  const { type, requestId } = parse(body)
+  const { type, requestId, 'violated-policies': violated } = parse(body)
   const counted = headers.ratelimit !== undefined || headers['x-ratelimit-limit'] !== undefined
   if (status === 429 && type === `${TYPES}quota-exceeded`) return LIMITED
-  if (status === 429 && type === `${TYPES}abnormal-usage-detected`) return BLOCKED
+  if (status === 429 && type === `${TYPES}abnormal-usage-detected`) {
+    // The violation that sets a block was refused by its limit, and is counted so in /metrics.
+    return violated === undefined ? BLOCKED : LIMITED
+  }
   if (status === 503 && type === `${TYPES}temporary-reduced-capacity`) return DEGRADED
   if (status === 403 && type === 'about:blank' && requestId !== undefined && !counted) return DENIED
   return ADMITTED
@@ -32,7 +35,7 @@ export function retryAfterOf(headers: IncomingHttpHeaders): number | undefined {
   return /^\d{1,9}$/.test(text) ? Number(text) * 1000 : undefined
 }
 
-function parse(body: string): { type?: unknown; requestId?: unknown } {
+function parse(body: string): { type?: unknown; requestId?: unknown; 'violated-policies'?: unknown } {
   try {
     const value: unknown = JSON.parse(body)
     return typeof value === 'object' && value !== null ? value : {}

@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs'
+import { closeSync, openSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import type { ControlPlane, Status } from '@api-bouncer/limiter/contracts'
 import { CommandError, type Context, EXIT } from '../context.ts'
@@ -30,6 +30,7 @@ export async function rehearse(context: Context, options: LoadOptions): Promise<
     return sender ? finished : undefined
   })
   try {
+    if (options.out !== undefined) proveWritable(options.out)
     const door = await openDoor(context, options)
     const { url } = door
     if (!isLoopback(url) && !options.ownsHost) {
@@ -54,23 +55,32 @@ export async function rehearse(context: Context, options: LoadOptions): Promise<
     const result = await sender.result.finally(view)
 
     const { elsewhere, ...oracle } = await verdictOf(prepared, options, url, result)
-    const cleaned = elsewhere ? null : await cleanUp(context, options, prepared, usedBy(result.trace).map(addressOf))
+    const { cleaned, unclean } = elsewhere
+      ? { cleaned: null }
+      : await cleanUp(context, options, prepared, usedBy(result.trace).map(addressOf))
     const report = reportOf({ url, options, result, startedAt, interrupted, oracle, cleaned })
     if (options.out !== undefined) save(options.out, report)
     if (context.options.output === 'json') printJson(context, report)
     else if (context.options.output === 'ndjson') stdout.write(`${safeJson(report)}\n`)
     else stdout.write(summary(report, title, stylesOf(context, stdout), columnsOf(stdout)))
-    if (!interrupted) conclude(report, message => stderr.write(`bouncer: ${message}\n`))
+    const say = (message: string) => stderr.write(`bouncer: ${message}\n`)
+    if (!interrupted) conclude(report, unclean, say)
+    else if (unclean !== undefined) say(unclean)
   } finally {
     finish()
     listening()
   }
 }
 
-/** The exit code: a wrong limiter weighs more than a missed threshold; both are told. */
-function conclude({ oracle, thresholds }: Report, say: (message: string) => void): void {
+/** The exit code: a wrong limiter weighs more than a missed threshold, and that more than what was left behind; all are told. */
+function conclude({ oracle, thresholds }: Report, unclean: string | undefined, say: (message: string) => void): void {
   const missed = thresholds.filter(one => one.missed).map(({ threshold, value }) => `${threshold} (it was ${value})`)
   const late = missed.length === 0 ? undefined : `missed: ${missed.join(', ')}`
+  const fails = oracle.verdict === 'disagrees' || late !== undefined
+  if (unclean !== undefined) {
+    if (!fails) throw new CommandError(EXIT.failed, unclean)
+    say(unclean)
+  }
   if (oracle.verdict === 'disagrees') {
     if (late) say(late)
     const { wrong } = oracle
@@ -217,19 +227,26 @@ async function verdictOf(
 }
 
 async function cleanUp(
-  { actor, stderr }: Context,
+  { actor }: Context,
   { keep }: LoadOptions,
   { control }: Prepared,
   addresses: readonly string[],
-): Promise<Cleaned | null> {
-  if (!control || keep) return null
+): Promise<{ cleaned: Cleaned | null; unclean?: string }> {
+  if (!control || keep) return { cleaned: null }
   try {
-    return await clean(control, actor, addresses, 'bouncer load: cleans up')
+    return { cleaned: await clean(control, actor, addresses, 'bouncer load: cleans up') }
   } catch (error) {
-    stderr.write(`bouncer: could not clean up ${addresses.length} clients of 198.18.0.0/15: ${messageOf(error)}\n`)
-    return null
+    const { length } = addresses
+    const names = length <= NAMED ? addresses.join(' ') : `${addresses.slice(0, NAMED).join(' ')} … (${length} in all)`
+    return {
+      cleaned: null,
+      unclean: `could not clean up what the run left behind: ${messageOf(error)}\ndo it later:  bouncer unblock ${names}`,
+    }
   }
 }
+
+/** So many addresses are spelt out. */
+const NAMED = 8
 
 /** Proves that somebody listens there. */
 function reach(url: URL): Promise<void> {
@@ -256,11 +273,23 @@ function reach(url: URL): Promise<void> {
   })
 }
 
+const cannotWrite = (exitCode: number, file: string, error: unknown) =>
+  new CommandError(exitCode, `--out: cannot write ${file} (${(error as NodeJS.ErrnoException).code})`)
+
+/** Before anything is sent: a run is not to be had again. */
+function proveWritable(file: string): void {
+  try {
+    closeSync(openSync(file, 'a'))
+  } catch (error) {
+    throw cannotWrite(EXIT.usage, file, error)
+  }
+}
+
 function save(file: string, report: Report): void {
   try {
     writeFileSync(file, `${safeJson(report, 2)}\n`)
   } catch (error) {
-    throw new CommandError(EXIT.failed, `--out: cannot write ${file} (${(error as NodeJS.ErrnoException).code})`)
+    throw cannotWrite(EXIT.failed, file, error)
   }
 }
 

@@ -75,11 +75,13 @@ describe('the open loop', () => {
 
 describe('an answer', () => {
   const problem = { 'content-type': 'application/problem+json; charset=utf-8', ratelimit: '"default";r=0;t=9' }
-  const typed = (type: string) => JSON.stringify({ type: `https://iana.org/assignments/http-problem-types#${type}` })
+  const typed = (type: string, more = {}) =>
+    JSON.stringify({ type: `https://iana.org/assignments/http-problem-types#${type}`, ...more })
 
   it('is a refusal only where the limiter says so', () => {
     expect(outcomeOf(429, problem, typed('quota-exceeded'))).toBe(LIMITED)
     expect(outcomeOf(429, problem, typed('abnormal-usage-detected'))).toBe(BLOCKED)
+    expect(outcomeOf(429, problem, typed('abnormal-usage-detected', { 'violated-policies': ['a'] }))).toBe(LIMITED)
     expect(outcomeOf(503, problem, typed('temporary-reduced-capacity'))).toBe(DEGRADED)
     const { ratelimit: _, ...uncounted } = problem
     expect(outcomeOf(403, uncounted, '{"type":"about:blank","requestId":"1"}')).toBe(DENIED)

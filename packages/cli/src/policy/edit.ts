@@ -25,6 +25,13 @@ export async function edit(context: Context, id: string, options: EditOptions): 
   if (!canAsk(context) && !context.options.yes) {
     throw new CommandError(EXIT.usage, 'edit needs a terminal; from a script use: bouncer policy set, or apply -f')
   }
+  const { VISUAL, EDITOR } = context.env
+  if (!canAsk(context) && !VISUAL && !EDITOR) {
+    throw new CommandError(
+      EXIT.usage,
+      'edit needs an editor that needs no terminal; name it in EDITOR, or use: bouncer policy set, apply -f',
+    )
+  }
   const control = await context.control()
   const state = await control.state()
   const base = standing(state, id, context.now())

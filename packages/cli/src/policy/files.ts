@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs'
 import type { ControlPlane, ControlState, Policy, PolicyRecord } from '@api-bouncer/limiter/contracts'
 import { CommandError, type Context, EXIT } from '../context.ts'
-import { printOne } from '../output.ts'
+import { type Column, printOne } from '../output.ts'
 import { confirm } from '../prompt.ts'
 import { changesOf, samePolicy } from './changes.ts'
 import { proveCompiles, type Standing, standing } from './records.ts'
-import { actorOf, diffText, lines, mayRefuseOwn, notes, proof, proofText, type WriteOptions } from './save.ts'
+import { actorOf, backText, diffText, lines, mayRefuseOwn, notes, proof, proofText, type WriteOptions } from './save.ts'
 import { type PolicySource, readPolicies } from './source.ts'
 
 export interface FileOptions extends WriteOptions {
@@ -142,9 +142,21 @@ export async function diff(context: Context, { file, prune = false }: FileOption
   const wanted = (await readGood(context, file)).map(({ policy }) => policy)
   const state = await (await context.control()).state()
   const steps = stepsOf(state, wanted, prune, context.now()).filter(({ action }) => action !== 'unchanged')
-  printOne(context, { differences: steps.map(asJson) }, () => lines(steps.flatMap(step => stepDiff(context, step))))
+  const differences = steps.map(asJson)
+  printOne(context, { differences }, () => lines(steps.flatMap(step => stepDiff(context, step))), {
+    rows: differences,
+    columns: DIFFERENCE,
+    lines: true,
+  })
   if (steps.length > 0) throw new CommandError(EXIT.failed, '')
 }
+
+const DIFFERENCE: readonly Column<ReturnType<typeof asJson>>[] = [
+  { name: 'policy', value: ({ policy }) => policy },
+  { name: 'action', value: ({ action }) => action },
+  { name: 'version', value: ({ version }) => version },
+  { name: 'changes', value: ({ changes }) => changes.join('; ') },
+]
 
 const asJson = ({ action, id, before, after }: Step) => ({
   policy: id,
@@ -180,14 +192,20 @@ export async function apply(context: Context, options: FileOptions): Promise<voi
   }
 
   const startedAt = performance.now()
-  const done = new Map<string, number>()
+  const done = new Map<string, PolicyRecord | undefined>()
   const error = await write(context, control, changing, options, done)
   const result = steps.flatMap(step =>
-    step.action === 'unchanged' || done.has(step.id)
-      ? [{ ...asJson(step), version: done.get(step.id) ?? step.before.version }]
-      : [],
+    step.action === 'unchanged' || done.has(step.id) ? [{ ...asJson(step), ...written(done.get(step.id)) }] : [],
   )
-  if (human) context.stdout.write(lines(result.map(resultText)))
+  const now = context.now()
+  if (human) {
+    context.stdout.write(lines(result.map(resultText)))
+    const pending = steps.flatMap(({ id, before }) => {
+      const revert = done.get(id)?.revert
+      return revert ? [`${id} ${backText(revert, before, now, id)}`] : []
+    })
+    context.stdout.write(lines(pending))
+  }
   if (done.size > 0) {
     const proven = await proof(control, startedAt)
     if (human) context.stdout.write(`${proofText(proven)}\n`)
@@ -198,6 +216,9 @@ export async function apply(context: Context, options: FileOptions): Promise<voi
   context.stderr.write(`not applied: ${undone.join(', ')}\n`)
   throw error
 }
+
+const written = (record: PolicyRecord | undefined) =>
+  record ? { version: record.version, ...(record.revert && { revert: record.revert }) } : {}
 
 function resultText({ action, policy, version, changes }: ReturnType<typeof asJson>): string {
   return `${action.padEnd(9)}  ${policy} ${action === 'removed' ? '' : `v${version}`}${changes.length > 0 ? `  ${changes.join('; ')}` : ''}`.trimEnd()
@@ -212,7 +233,7 @@ async function write(
   control: ControlPlane,
   steps: readonly Step[],
   options: WriteOptions,
-  done: Map<string, number>,
+  done: Map<string, PolicyRecord | undefined>,
 ): Promise<unknown> {
   const actor = actorOf(context, options)
   // What is new comes before what is removed, so that no route is without its limit.
@@ -223,10 +244,8 @@ async function write(
     for (const step of waiting) {
       const { id, before, after } = step
       try {
-        let record: PolicyRecord | undefined
-        if (after) record = await control.putPolicy(after, before.version, actor, options.confirmWithin)
-        else await control.deletePolicy(id, before.version, actor)
-        done.set(id, record?.version ?? before.version)
+        if (after) done.set(id, await control.putPolicy(after, before.version, actor, options.confirmWithin))
+        else done.set(id, void (await control.deletePolicy(id, before.version, actor)))
       } catch (error) {
         if ((error as { code?: string }).code !== 'ERR_CONTRADICTION') return error
         stopped = error

@@ -6,9 +6,9 @@ import {
   MODES,
   type Policy,
   type PolicyInput,
-  parseDuration,
   policySchema,
 } from '@api-bouncer/limiter/contracts'
+import { flagOf } from '../problem.ts'
 
 /** The flags of `policy set`, as commander reads them. */
 export interface PolicyFlags {
@@ -32,7 +32,7 @@ type Limit = Policy['limits'][number]
 export function withFlags(policy: PolicyInput, flags: PolicyFlags): Policy {
   const { limit, burst, algorithm, match, mode, cost, failMode, penalty, description } = flags
   const changed: Record<string, unknown> = { ...policy }
-  if (limit) changed.limits = limit.map(text => parseLimit(text, policy.limits as readonly Limit[]))
+  if (limit) changed.limits = limit.map(parseLimit)
   if (burst !== undefined) changed.limits = withBurst(changed.limits as Limit[], burst)
   if (match) changed.match = match
   if (mode !== undefined) changed.mode = oneOf('--mode', mode, MODES)
@@ -45,18 +45,24 @@ export function withFlags(policy: PolicyInput, flags: PolicyFlags): Policy {
   const parsed = policySchema.safeParse(defined)
   if (parsed.success) return parsed.data
   const { path, message } = findingsOf(parsed.error)[0] as { path: readonly PropertyKey[]; message: string }
-  throw new FlagError(`${path.join('.')}: ${message}`)
+  throw new FlagError(`${flagFor(path)}: ${message}`)
 }
 
-/** `20/1m`, `20/m`, `20/1m,burst=40`. A burst that is there for the same window stays. */
-export function parseLimit(text: string, present: readonly Limit[] = []): Limit {
+/** Which flag a place in a policy was said with. */
+const flagFor = ([field, , inner]: readonly PropertyKey[]): string =>
+  field === 'id'
+    ? 'the id'
+    : field === 'limits' && inner !== 'burst'
+      ? '--limit'
+      : flagOf(String(inner === 'burst' ? inner : field))
+
+/** `20/1m`, `20/m`, `20/1m,burst=40`. A burst goes with the limit it was for: one that stayed would undo what tightens. */
+export function parseLimit(text: string): Limit {
   const match = /^(\d+)\s*(?:\/|\s+per\s+)\s*((?:\d+(?:\.\d+)?)?\s*(?:ms|s|m|h|d)?)(?:,burst=(\d+))?$/.exec(text.trim())
   const [, limit, spelt = '', burst] = match ?? []
   if (!match || spelt === '') throw new FlagError(`--limit: "${text}" is no limit (write 20/1m, or 20/1m,burst=40)`)
   const window = /^\d/.test(spelt) ? spelt : `1${spelt}`
-  const there = present.find(one => parseDuration(one.window) === parseDuration(window))?.burst
-  const kept = burst === undefined ? there : Number(burst)
-  return { limit: Number(limit), window, ...(kept !== undefined && { burst: kept }) }
+  return { limit: Number(limit), window, ...(burst !== undefined && { burst: Number(burst) }) }
 }
 
 function withBurst(limits: readonly Limit[], text: string): Limit[] {

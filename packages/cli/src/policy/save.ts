@@ -84,10 +84,14 @@ export function nextSteps({ record, before }: Saved, now: number): string[] {
         ? `bouncer policy rollback ${id} ${before.version}`
         : `bouncer policy rollback ${id}`
   if (!record.revert) return [`undo: ${undo}`]
-  const { at } = record.revert
-  return [
-    `goes back by itself at ${clock(at, now)} (in ${formatRemaining(at - now)}) unless: bouncer policy confirm ${id}`,
-  ]
+  return [backText(record.revert, before, now, id)]
+}
+
+/** A deadline of before that still holds is said to: who writes again might think that this was for good. */
+export function backText({ at }: NonNullable<PolicyRecord['revert']>, before: Standing, now: number, id: string) {
+  const inherited = before.record?.revert?.at === at
+  const still = inherited ? `v${before.version} was not confirmed: this too goes` : 'goes'
+  return `${still} back by itself at ${clock(at, now)} (in ${formatRemaining(at - now)}) unless: bouncer policy confirm ${id}`
 }
 
 /** Writes one policy, tells the proof and the way back. */

@@ -18,33 +18,7 @@ export async function listPolicies(context: Context): Promise<void> {
       return policy ? [{ ...record, policy }] : []
     })
     .sort((a, b) => a.policy.id.localeCompare(b.policy.id, 'en'))
-  const columns: Column<PolicyRecord>[] = [
-    { name: 'id', value: ({ policy }) => policy.id },
-    {
-      name: 'mode',
-      value: ({ policy }) => policy.mode,
-      style: ({ policy }, { warn, dim }) =>
-        policy.mode === 'shadow' ? warn : policy.mode === 'off' ? dim : text => text,
-    },
-    { name: 'match', value: ({ policy }) => policy.match.join(', '), cut: 3 },
-    { name: 'limits', value: ({ policy }) => limitsText(policy), cut: 1 },
-    {
-      name: 'algorithm',
-      value: ({ policy }) => policy.algorithm,
-      text: ({ policy }) => policy.algorithm ?? '-',
-      cut: 4,
-    },
-    { name: 'version', value: ({ version }) => version, align: 'right' },
-    {
-      name: 'changed',
-      value: ({ updatedAt }) => iso(updatedAt),
-      text: ({ updatedAt }) => ago(now - updatedAt),
-      cut: 2,
-    },
-    { name: 'by', value: ({ updatedBy }) => updatedBy, cut: 5 },
-    { name: 'goes_back', value: ({ revert }) => iso(revert?.at), csvOnly: true },
-  ]
-  printRows(context, rows, columns, { json: { policies: rows }, empty: 'no policy: nothing is limited' })
+  printRows(context, rows, columnsOf(now), { json: { policies: rows }, empty: 'no policy: nothing is limited' })
   if (context.options.output !== 'human') return
   for (const { policy, revert } of rows) {
     if (!revert || revert.at <= now) continue
@@ -54,16 +28,45 @@ export async function listPolicies(context: Context): Promise<void> {
   }
 }
 
+const columnsOf = (now: number): Column<PolicyRecord>[] => [
+  { name: 'id', value: ({ policy }) => policy.id },
+  {
+    name: 'mode',
+    value: ({ policy }) => policy.mode,
+    style: ({ policy }, { warn, dim }) =>
+      policy.mode === 'shadow' ? warn : policy.mode === 'off' ? dim : text => text,
+  },
+  { name: 'match', value: ({ policy }) => policy.match.join(', '), cut: 3 },
+  { name: 'limits', value: ({ policy }) => limitsText(policy), cut: 1 },
+  {
+    name: 'algorithm',
+    value: ({ policy }) => policy.algorithm,
+    text: ({ policy }) => policy.algorithm ?? '-',
+    cut: 4,
+  },
+  { name: 'version', value: ({ version }) => version, align: 'right' },
+  {
+    name: 'changed',
+    value: ({ updatedAt }) => iso(updatedAt),
+    text: ({ updatedAt }) => ago(now - updatedAt),
+    cut: 2,
+  },
+  { name: 'by', value: ({ updatedBy }) => updatedBy, cut: 5 },
+  { name: 'goes_back', value: ({ revert }) => iso(revert?.at), csvOnly: true },
+]
+
 /** One policy as YAML that can be changed and applied again. */
 export async function getPolicy(context: Context, id: string): Promise<void> {
   const state = await (await context.control()).state()
   const now = context.now()
   const { record, policy } = standing(state, id, now)
   if (!record || !policy) throw noSuchPolicy(state, id)
-  printOne(context, { ...record, policy }, () => {
+  const found = { ...record, policy }
+  const human = () => {
     const text = `${commented(placeInHistory(record, now))}${policyYamlWithHelp(policy)}`
     return context.stdout.isTTY ? `${text.trimEnd().split('\n').map(safe).join('\n')}\n` : text
-  })
+  }
+  printOne(context, found, human, { rows: [found], columns: columnsOf(now) })
 }
 
 export function placeInHistory({ policy, version, updatedAt, updatedBy, revert }: PolicyRecord, now: number): string {

@@ -89,6 +89,7 @@ export const statusSchema = z.object({
   epoch: z.int(),
   /** Absent, as the blocks: unknown while the store does not answer. */
   policies: z.int().optional(),
+  /** Those that the allowlist wins over are in it. */
   activeBlocks: z.int().optional(),
   /**
    * Decisions that a fail mode made since the start of each instance, of all that are alive and tell; of this server alone
@@ -140,9 +141,15 @@ export const blocksQuery = strict({
 })
 export type BlocksQuery = Query<typeof blocksQuery>
 
+export const listedBlockSchema = blockSchema.extend({
+  /** The range on the allowlist that wins over it: the client is let in all the same. */
+  allowlisted: z.string().optional(),
+})
+export type ListedBlock = z.infer<typeof listedBlockSchema>
+
 export const blockPageSchema = z.object({
   /** Soonest to end first. */
-  blocks: z.array(blockSchema),
+  blocks: z.array(listedBlockSchema),
   /** How many are in force, on this page or not. */
   total: z.int(),
   /** Where the next page goes on; absent: that was all. */
@@ -228,6 +235,8 @@ export const clientSummarySchema = z.object({
   used: z.int(),
   limit: z.int(),
   blockedUntil: z.number().optional(),
+  /** The range on the allowlist that lets it in, whatever it used and even if it is blocked; its state is `ok`. */
+  allowlisted: z.string().optional(),
 })
 export type ClientSummary = z.infer<typeof clientSummarySchema>
 

@@ -1,4 +1,5 @@
 import type { OutcomeCounts, StatsFrame, Status } from '../contracts/index.ts'
+import { stateAt } from '../policies/rules.ts'
 import type { Totals } from '../stats/recorder.ts'
 import type { Backend } from '../stores/backend.ts'
 import { version } from '../version.ts'
@@ -55,7 +56,7 @@ export async function fleetStatus(instance: { epoch: number; totals(): Totals },
     },
     instances: frames.map(instanceStatus),
     epoch: instance.epoch,
-    ...(state && { policies: state.policies.length }),
+    ...(state && { policies: stateAt(state, store.now()).policies.length }),
     ...(activeBlocks !== undefined && { activeBlocks }),
     // Of itself this process knows more than its frame, which may be a second old.
     degradedDecisions: Math.max(

@@ -38,6 +38,10 @@ const asked = (client: string, policy: CompiledPolicy) => ({
 /** A client's lists are about its address; of an IPv6 network its first address stands for all. */
 const addressOf = (client: string) => normaliseAddress(client.replace(/\/\d+$/, ''))
 
+/** The range on the allowlist that a client is in: it wins over whatever else is known of it. */
+export const allowlistedBy = (rules: Rules, client: string, now: number): string | undefined =>
+  listed(rules, addressOf(client), now).allowlisted || undefined
+
 function listed(rules: Rules, address: string | undefined, now: number) {
   const allowlisted = address && rules.allow.find(address, now)
   const denylisted = address && rules.deny.find(address, now)
@@ -124,21 +128,24 @@ async function summarise(
       peeked.forEach(({ limits }, i) => {
         for (const { limit, remaining } of limits) {
           const used = limit - remaining
-          if (fullest.limit === 0 || used / limit > fullest.used / fullest.limit) {
+          // Of a client that used nothing no policy is nearer than another.
+          if (used > 0 && (fullest.limit === 0 || used / limit > fullest.used / fullest.limit)) {
             fullest = { policy: policies[i]?.id ?? '', used, limit }
           }
         }
       })
-      const block = peeked.find(({ block }) => block)?.block
+      const allowlisted = allowlistedBy(rules, client, store.now())
+      const block = allowlisted ? undefined : peeked.find(({ block }) => block)?.block
       const share = fullest.limit === 0 ? 0 : fullest.used / fullest.limit
       return {
         client,
         requestsPerSecond: rates.get(client) ?? 0,
-        state: block ? 'blocked' : share >= 1 ? 'limited' : share >= 0.8 ? 'near' : 'ok',
+        state: allowlisted ? 'ok' : block ? 'blocked' : share >= 1 ? 'limited' : share >= 0.8 ? 'near' : 'ok',
         ...(fullest.policy !== '' && { policy: fullest.policy }),
         used: fullest.used,
         limit: fullest.limit,
         ...(block && { blockedUntil: block.until }),
+        ...(allowlisted && { allowlisted }),
       }
     }),
   )

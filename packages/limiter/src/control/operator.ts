@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import {
   type Actor,
   type AuditEntry,
@@ -36,6 +37,7 @@ import {
   listPut,
   type NewEvent,
   own,
+  type Policy,
   type PolicyRecord,
   parseDuration,
   policySchema,
@@ -56,14 +58,14 @@ import { BouncerError } from '../errors.ts'
 import { networkBytes, normaliseAddress } from '../identity/address.ts'
 import { parseCidr } from '../identity/cidr.ts'
 import { clientId, type Identity, type Peer } from '../identity/identify.ts'
-import { compileRules, inForce, type Rules } from '../policies/rules.ts'
+import { compileRules, inForce, type Rules, revertsAfter, stateAt } from '../policies/rules.ts'
 import type { Defaults } from '../policies/table.ts'
 import { CLIENT_STEP_MS } from '../stats/history.ts'
 import type { Backend } from '../stores/backend.ts'
 import type { BlockPlace } from '../stores/store.ts'
 import type { NewAuditEntry } from './audit.ts'
 import type { FleetView } from './fleet-view.ts'
-import { clientDetail, explain, listClients, lookAtClients } from './insight.ts'
+import { allowlistedBy, clientDetail, explain, listClients, lookAtClients } from './insight.ts'
 import { applyChange, type Change } from './ledger.ts'
 import { parseWith } from './parse.ts'
 
@@ -174,15 +176,19 @@ export class Operator implements ControlPlane, FleetView {
       limit,
       after === undefined ? undefined : placeOf(after),
     )
-    return { blocks, total, ...(next && { next: `${next.until}-${next.client}` }) }
+    const rules = blocks.length > 0 ? await this.rules() : undefined
+    const listed = blocks.map(block => {
+      const allowlisted = rules && allowlistedBy(rules, block.client, this.options.backend.store.now())
+      return allowlisted ? { ...block, allowlisted } : block
+    })
+    return { blocks: listed, total, ...(next && { next: `${next.until}-${next.client}` }) }
   }
 
   async block(request: BlockRequest, actor: Actor): Promise<Block> {
     const { client, for: duration, reason } = parseWith(blockRequest, request, 'block')
     const { store, events } = this.options.backend
     const id = await this.clientOf(client)
-    const address = normaliseAddress(id.replace(/\/\d+$/, ''))
-    const allowed = address && (await this.rules()).allow.find(address, store.now())
+    const allowed = allowlistedBy(await this.rules(), id, store.now())
     if (allowed) throw passesAnyway(`blocking ${id}`, allowed)
     const block = await store.block({
       client: id,
@@ -219,7 +225,8 @@ export class Operator implements ControlPlane, FleetView {
   }
 
   async state(): Promise<ControlState> {
-    return this.options.backend.ledger.load()
+    const { ledger, store } = this.options.backend
+    return stateAt(await ledger.load(), store.now())
   }
 
   async putPolicy(
@@ -234,23 +241,26 @@ export class Operator implements ControlPlane, FleetView {
       const current = recordOf(state, policy.id)
       refuseStale(policy.id, current?.version, expectedVersion)
       const now = this.options.backend.store.now()
-      const revert =
-        within === undefined
-          ? {}
-          : {
-              revert: {
-                at: now + (parseDuration(within) as number),
-                policy: (current && inForce(current, now)) ?? null,
-              },
-            }
-      return this.policyChange(state, { policy, ...revert }, actor)
+      // What nobody has confirmed yet is nothing to go back to, and no later change confirms it.
+      const pending = current?.revert && current.revert.at > now ? current.revert : undefined
+      const last = pending ? pending.policy : ((current && inForce(current, now)) ?? null)
+      const at = within === undefined ? pending?.at : now + (parseDuration(within) as number)
+      const revert = at === undefined || isDeepStrictEqual(policy, last) ? undefined : { at, policy: last }
+      return this.policyChange(state, { policy, revert }, actor)
     })
   }
 
   async confirmPolicy(id: string, actor: Actor): Promise<PolicyRecord> {
     return this.change(actor, state => {
       const current = recordOf(state, id)
-      if (!current) throw noSuchPolicy(id)
+      if (!current) {
+        if (own(state.tombstones, id) === undefined) throw noSuchPolicy(id)
+        throw new BouncerError(
+          'ERR_NOT_FOUND',
+          `policy "${id}" is gone: it went back unconfirmed, or was removed`,
+          `See bouncer policy history ${id}; a rollback brings it back`,
+        )
+      }
       if (!current.revert)
         throw new BouncerError('ERR_INVALID', `policy "${id}" waits for no confirmation`, 'It is in force for good')
       if (this.options.backend.store.now() >= current.revert.at) {
@@ -269,8 +279,11 @@ export class Operator implements ControlPlane, FleetView {
       const current = recordOf(state, id)
       if (!current) throw noSuchPolicy(id)
       refuseStale(id, current.version, expectedVersion)
-      const enforced = state.policies.filter(({ policy }) => policy.mode === 'enforce')
-      if (enforced.length === 1 && enforced[0] === current) {
+      const now = this.options.backend.store.now()
+      const isEnforced = (record: PolicyRecord, at: number) => inForce(record, at)?.mode === 'enforce'
+      const others = state.policies.filter(record => record !== current)
+      const times = [now, ...revertsAfter(state, now)]
+      if (isEnforced(current, now) && !times.every(at => others.some(record => isEnforced(record, at)))) {
         throw new BouncerError(
           'ERR_CONFLICT',
           `policy "${id}" is the last one that is enforced: without it nothing would be limited`,
@@ -281,7 +294,7 @@ export class Operator implements ControlPlane, FleetView {
       return {
         change: { deletedPolicy: { id, version } },
         event: { type: 'policy-changed', policy: id, version, action: 'deleted', ...byOf(actor) },
-        audit: { action: 'policy.delete', target: id, before: current.policy },
+        audit: { action: 'policy.delete', target: id, before: inForce(current, now) },
         result: undefined,
       }
     })
@@ -383,7 +396,12 @@ export class Operator implements ControlPlane, FleetView {
         'Change policies, lists and settings by their own commands',
       )
     }
-    if (!(await this.options.backend.keys.delete(key))) throw noSuchKey(key)
+    const { backend } = this.options
+    if (!(await backend.keys.delete(key))) throw noSuchKey(key)
+    const client = /(?:^|:)block:\{(.+)\}$/.exec(key)?.[1]
+    if (client !== undefined) {
+      await backend.events.append({ type: 'unblocked', client, ...byOf(actor), lifted: ['block'] })
+    }
     await this.write(actor, { action: 'key.delete', target: key, before })
   }
 
@@ -417,7 +435,7 @@ export class Operator implements ControlPlane, FleetView {
 
   private policyChange(
     state: ControlState,
-    { policy, revert }: Pick<PolicyRecord, 'policy' | 'revert'>,
+    { policy, revert }: { policy: Policy; revert?: PolicyRecord['revert'] },
     actor: Actor,
   ): Made<PolicyRecord> {
     const current = recordOf(state, policy.id)
@@ -427,7 +445,7 @@ export class Operator implements ControlPlane, FleetView {
     return {
       change: { policy: record },
       event: { type: 'policy-changed', policy: policy.id, version, action: 'put', ...byOf(actor) },
-      audit: { action: 'policy.put', target: policy.id, before: current?.policy, after: policy },
+      audit: { action: 'policy.put', target: policy.id, before: current && inForce(current, updatedAt), after: policy },
       result: record,
     }
   }
@@ -449,9 +467,13 @@ export class Operator implements ControlPlane, FleetView {
   private async attempt<T>(actor: Actor, make: Make<T>): Promise<T> {
     const { backend, defaults } = this.options
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-      const state = await backend.ledger.load()
+      const state = await this.state()
       const { change, event, audit, result } = make(state)
-      compileRules(applyChange(state, change, state.epoch + 1), defaults)
+      const next = applyChange(state, change, state.epoch + 1)
+      const now = backend.store.now()
+      // As it holds from now on, and after each change that goes back by itself.
+      compileRules(next, defaults, now)
+      for (const at of revertsAfter(next, now)) proveGoesBack(next, defaults, at)
       if ((await backend.ledger.commit(state.epoch, change, event)) === undefined) continue
       await this.write(actor, audit)
       return result
@@ -472,8 +494,8 @@ export class Operator implements ControlPlane, FleetView {
     const { heard } = this
     const state = await backend.ledger.load()
     const rules = compileRules(state, defaults, now)
-    const reverts = state.policies.flatMap(({ revert }) => (revert && revert.at > now ? revert.at : []))
-    if (heard === this.heard) this.compiled = { rules, until: Math.min(Number.POSITIVE_INFINITY, ...reverts) }
+    const until = Math.min(Number.POSITIVE_INFINITY, ...revertsAfter(state, now))
+    if (heard === this.heard) this.compiled = { rules, until }
     return rules
   }
 
@@ -566,6 +588,21 @@ function refuseBothLists({ lists }: ControlState, { list, cidr }: ListEntry, now
     return String(networkBytes(cidr.split('/')[0] as string, wide.prefix - width)) === wide.network
   })
   if (covering) throw passesAnyway(`denying ${cidr}`, covering.cidr)
+}
+
+/** Throws when the rules would contradict themselves after a change has gone back at `at`. */
+function proveGoesBack(state: ControlState, defaults: Defaults, at: number): void {
+  try {
+    compileRules(state, defaults, at)
+  } catch (error) {
+    if (!(error instanceof BouncerError)) throw error
+    const what = state.policies.flatMap(({ policy, revert }) => (revert?.at === at ? policy.id : [])).join(', ')
+    throw new BouncerError(
+      error.code,
+      `${what} is not confirmed yet, and when it goes back: ${error.message}`,
+      `Confirm it first, or make it final: bouncer policy confirm ${what}`,
+    )
+  }
 }
 
 const confirmSchema = durationBetween(1000, 86_400_000)

@@ -196,14 +196,84 @@ describe.each(Object.entries(ways))('the control plane %s', (_, open) => {
     await control.rollbackPolicy('auth', 1, jane)
   })
 
+  it('goes back to what was confirmed last, whatever is written meanwhile', async () => {
+    const of = (limit: number) => ({ id: 'twice', match: '/twice', limits: [{ limit, window: '1m' }] })
+    const confirmed = await control.putPolicy(of(9), 0, jane)
+    const first = await control.putPolicy(of(8), 1, jane, '1h')
+    const second = await control.putPolicy(of(7), 2, jane)
+    expect(second.revert).toEqual({ at: first.revert?.at, policy: confirmed.policy })
+    const third = await control.putPolicy(of(6), 3, jane, '2h')
+    expect(third.revert).toEqual({ at: expect.any(Number), policy: confirmed.policy })
+    expect(third.revert?.at).toBeGreaterThan(second.revert?.at as number)
+    // Who returns by hand has nothing left to go back from.
+    expect((await control.rollbackPolicy('twice', 1, jane)).revert).toBeUndefined()
+
+    await control.putPolicy(of(5), undefined, jane, '1s')
+    await control.putPolicy(of(4), undefined, jane)
+    const limitNow = async () => {
+      const { usage } = await control.client('198.51.100.77')
+      return usage.find(({ policy }) => policy === 'twice')?.limits[0]?.limit
+    }
+    expect(await limitNow()).toBe(4)
+    await until('it has gone back', async () => (await limitNow()) === 9)
+    await control.putPolicy(of(3), undefined, jane, '1h')
+    await control.putPolicy(of(2), undefined, jane)
+    expect(await control.confirmPolicy('twice', jane)).toMatchObject({ policy: { limits: [{ limit: 2 }] } })
+    await control.deletePolicy('twice', undefined, jane)
+  })
+
+  it('has no policy that was made and not confirmed, but knows it was there', async () => {
+    const policy = { id: 'brief', match: '/brief', limits }
+    const { version } = await control.putPolicy(policy, 0, jane, '1s')
+    const ids = async () => (await control.state()).policies.map(({ policy }) => policy.id)
+    expect(await ids()).toContain('brief')
+    // A policy that would clash with what it goes back to is refused while that may still happen.
+    await control.putPolicy({ id: 'moved', match: '/there', limits }, 0, jane)
+    await control.putPolicy({ id: 'moved', match: '/elsewhere', limits }, 1, jane, '1h')
+    await expect(control.putPolicy({ id: 'clash', match: '/there', limits }, 0, jane)).rejects.toMatchObject({
+      code: 'ERR_CONTRADICTION',
+      message: expect.stringContaining('goes back'),
+    })
+    await control.deletePolicy('moved', undefined, jane)
+
+    await until('it has gone back', async () => !(await ids()).includes('brief'))
+    expect(await control.status()).toMatchObject({ policies: (await ids()).length })
+    await expect(control.deletePolicy('brief', undefined, jane)).rejects.toMatchObject({ code: 'ERR_NOT_FOUND' })
+    await expect(control.confirmPolicy('brief', jane)).rejects.toMatchObject({
+      code: 'ERR_NOT_FOUND',
+      message: expect.stringContaining('went back'),
+    })
+    expect((await control.policyHistory('brief')).map(record => record.version)).toEqual([version])
+    // Its place is free: another may have the same route, and it may be made again, as a later version.
+    await control.putPolicy({ ...policy, id: 'other' }, 0, jane)
+    await control.deletePolicy('other', undefined, jane)
+    expect(await control.rollbackPolicy('brief', version, jane)).toMatchObject({ version: version + 1 })
+    expect(await ids()).toContain('brief')
+    await control.deletePolicy('brief', undefined, jane)
+  })
+
   it('keeps lists, and an allowlisted client passes over its block', async () => {
     await control.block({ client: '198.51.100.9', for: '1h' }, jane)
     const entry = await control.putListEntry('allow', '198.51.100.0/28', { comment: 'office', for: '1h' }, jane)
     expect(entry).toMatchObject({ list: 'allow', cidr: '198.51.100.0/28', comment: 'office', addedBy: 'jane' })
     await until('the list is in force', async () => (await way.hit('198.51.100.9', 1))[0] === 'exempt')
     expect((await control.client('198.51.100.9')).allowlisted).toBe('198.51.100.0/28')
+    const listed = async () => ({
+      block: (await control.blocks()).blocks.find(({ client }) => client === '198.51.100.9'),
+      client: (await control.clients({ limit: 500 })).find(({ client }) => client === '198.51.100.9'),
+    })
+    const letIn = await listed()
+    expect(letIn).toMatchObject({
+      block: { allowlisted: '198.51.100.0/28' },
+      client: { state: 'ok', allowlisted: '198.51.100.0/28' },
+    })
+    expect(letIn.client).not.toHaveProperty('blockedUntil')
     await control.deleteListEntry('allow', '198.51.100.0/28', jane)
     await until('it is refused again', async () => (await way.hit('198.51.100.9', 1))[0] === 'blocked')
+    const refused = await listed()
+    expect(refused).toMatchObject({ block: { by: 'jane' }, client: { state: 'blocked', used: 0, limit: 0 } })
+    expect(refused.client).not.toHaveProperty('policy')
+    expect(refused.block).not.toHaveProperty('allowlisted')
     await expect(control.deleteListEntry('allow', '198.51.100.0/28', jane)).rejects.toMatchObject({
       code: 'ERR_NOT_FOUND',
     })
@@ -251,6 +321,12 @@ describe.each(Object.entries(ways))('the control plane %s', (_, open) => {
     expect(await control.key(key)).toMatchObject({ key })
     await control.deleteKey(key, jane)
     await expect(control.key(key)).rejects.toMatchObject({ code: 'ERR_NOT_FOUND' })
+
+    await control.block({ client: '198.51.100.21', for: '1h' }, jane)
+    const [block] = (await control.keys({ match: '*block*198.51.100.21*' })).keys
+    await control.deleteKey(block?.key as string, jane)
+    const { events } = await control.events({ limit: 5 })
+    expect(events.at(-1)).toMatchObject({ type: 'unblocked', client: '198.51.100.21', by: 'jane', lifted: ['block'] })
   })
 
   it('tells events in order, and who changed what from what', async () => {
@@ -264,7 +340,8 @@ describe.each(Object.entries(ways))('the control plane %s', (_, open) => {
       new Set(['block', 'unblock', 'policy.put', 'policy.delete', 'list.put', 'list.delete', 'key.delete']),
     )
     expect(audit.every(({ by }) => by === 'jane')).toBe(true)
-    expect(audit.find(({ action }) => action === 'policy.delete')?.before).toMatchObject({ id: 'slow' })
+    const removed = audit.find(({ action, target }) => action === 'policy.delete' && target === 'slow')
+    expect(removed?.before).toMatchObject({ id: 'slow' })
   })
 
   it('lists blocks by pages, and says how many there are', async () => {
