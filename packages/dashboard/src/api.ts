@@ -76,11 +76,24 @@ export const sayError = (error: unknown): string => {
   return mend === undefined ? message : `${message}. ${mend}`
 }
 
+const RETRY_MS = 3000
+
+/** Whoever would know gives no answer: asking again may find one. */
+export const isAway = (error: unknown): boolean => (error as BouncerError | null)?.code === 'ERR_UNAVAILABLE'
+
+/** How often something is asked for, ms; absent: once. Where nobody answers it is soon asked for again. */
+export function every(ms?: number) {
+  return ({ state: { status, error } }: { state: { status: string; error: Error | null } }): number | false =>
+    status === 'error' && isAway(error) ? Math.min(ms ?? RETRY_MS, RETRY_MS) : (ms ?? false)
+}
+
 export const queries = new QueryClient({
   defaultOptions: {
     queries: {
       staleTime: 1000,
-      retry: (failures, error) => failures < 2 && (error as BouncerError).code === 'ERR_UNAVAILABLE',
+      // A failure is told at once, and what was asked for is asked for again.
+      retry: false,
+      refetchInterval: every(),
       refetchOnReconnect: true,
     },
   },

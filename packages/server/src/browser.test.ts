@@ -180,6 +180,95 @@ describe('an attack', () => {
     expect((await server.as(client, '/api/data')).status).toBe(429)
   })
 
+  test('is explained as on the command line, where the client was refused, and stands on its timeline whenever one looks', async () => {
+    const client = '198.51.100.31'
+    for (let i = 0; i < 36; i++) await server.as(client, '/auth/login', { method: 'POST' })
+    const page = await open(`/clients/${client}`)
+    const why = page.getByRole('region', { name: /Why/ })
+    await why.getByText('Refused now: blocked, which ends at').waitFor()
+    expect(await why.getByRole('textbox', { name: 'path' }).inputValue()).toBe('/auth/login')
+    await why.getByText('bouncer explain 198.51.100.31 POST /auth/login').waitFor()
+    for (const [name, says] of [
+      ['client', client],
+      ['policy', /auth decides: .*, 30 per 1m, sliding_window ?default matches too: \*, 100 per 1m/],
+      ['lists', 'on neither the allowlist nor the denylist'],
+      ['block', /5 violations within 5m set it at \d\d:\d\d:\d\d; it ends at \d\d:\d\d:\d\d \(in 1\dm/],
+      ['limits', /auth: 30 of 30 per 1m used, 0 left; the next unit at .*; it would refuse too for \d+s/],
+    ] as const)
+      await why.getByRole('listitem').filter({ hasText: name }).filter({ hasText: says }).first().waitFor()
+    const evidence = why.getByRole('table', { name: 'what it was refused' }).getByRole('row')
+    await expect.poll(() => evidence.count()).toBe(5)
+    expect(await evidence.first().textContent()).toMatch(/^\d\d:\d\d:\d\dauthPOST \/auth\/loginover 30 per 1m$/)
+
+    await server.admin('POST', `/admin/unblock/${client}`, { reason: 'a mistake' })
+    await server.admin('POST', '/admin/blocks', { client, for: '1h', reason: 'rehearsal' })
+    // What was before this page is there, and what a page that stayed open has seen.
+    for (const look of [() => {}, () => page.reload()]) {
+      await look()
+      const told = page.getByRole('region', { name: 'what happened to it, newest first' }).getByRole('listitem')
+      await expect
+        .poll(() => told.allTextContents(), { timeout: 15_000 })
+        .toEqual([
+          expect.stringMatching(/blocked for 1h 00m · rehearsal · by admin/),
+          expect.stringMatching(/unblocked by admin · a mistake/),
+          expect.stringMatching(/blocked for 15m 00s · 5 violations within 5m · by auto/),
+          ...Array(5).fill(expect.stringMatching(/refused by auth \(30 per 1m\): POST \/auth\/login/)),
+        ])
+      await page.getByText(/Violations, blocks and unblocks are kept since \d\d:/).waitFor()
+      const history = page.getByRole('region', { name: 'Requests by outcome' })
+      await history.getByRole('img', { name: /a minute of .*, with \d violations?, 2 blocks, 1 unblock\./ }).waitFor()
+      await history.getByRole('group', { name: 'outcomes shown' }).getByText('requests a minute').waitFor()
+    }
+  })
+
+  test('is told by all numbers of the overview alike, over one time, and as /metrics has it', {
+    timeout: 60_000,
+  }, async () => {
+    const page = await open()
+    await page.getByText('● live', { exact: true }).waitFor()
+    await page.getByText('mean of the last 10 s').waitFor()
+    const numbers = `(() => {
+      const of = name => {
+        const [label, value] = document.querySelector('[role=group][aria-label="' + name + '"]').children
+        if (!label.textContent.endsWith('over 10 s')) throw Error(label.textContent)
+        return value.textContent
+      }
+      const table = document.querySelector('table[aria-label=policies]')
+      const all = table.querySelector('tfoot tr').children
+      const rates = [...table.querySelectorAll('tbody tr')].map(row => Number(row.children[2].textContent))
+      return {
+        tiles: ['allowed /s', 'limited /s', 'blocked /s'].map(name => Number(of(name))),
+        refused: of('refused'),
+        rates,
+        all: [Number(all[2].textContent), all[3].textContent],
+      }
+    })()`
+    await many('198.51.100.32', 110)
+    await many('198.51.100.33', 20, '/auth/login')
+    const sum = (of: number[]) => of.reduce((total, n) => total + n, 0)
+    type Numbers = { tiles: number[]; refused: string; rates: number[]; all: [number, string] }
+    let seen: Numbers | undefined
+    const off = async () => {
+      seen = (await page.evaluate(numbers)) as Numbers
+      expect(Math.abs(sum(seen.tiles) - seen.all[0])).toBeLessThan(0.2)
+      expect(Math.abs(sum(seen.rates) - seen.all[0])).toBeLessThan(0.2)
+      expect(seen.all[1]).toBe(seen.refused)
+      return Math.abs(seen.all[0] - 13)
+    }
+    // At first the page has fewer seconds than ten.
+    await expect.poll(off, { timeout: 25_000, interval: 300 }).toBeLessThan(0.3)
+    const metrics = (await server.admin('GET', '/metrics')).body as unknown as string
+    const counted = (outcome: string) =>
+      sum(
+        [...metrics.matchAll(new RegExp(`^rate_limit_hits_total.*outcome="${outcome}"\\} (\\d+)$`, 'gm'))].map(
+          ([, n]) => Number(n),
+        ),
+      )
+    const [allowed, limited, blocked] = ['allowed', 'limited', 'blocked'].map(counted) as [number, number, number]
+    expect(allowed + limited + blocked).toBe(130)
+    expect(seen?.refused).toBe(`${(((limited + blocked) / 130) * 100).toFixed(1)} %`)
+  })
+
   test('with HTML, control characters and 8 KB of text is shown as text, and nothing of it runs', async () => {
     const page = await open('/?events=violations')
     await server.admin('PUT', '/admin/policies/default', {
@@ -600,6 +689,66 @@ test('when Redis goes away a bar across the top says so, and goes when it is bac
     await redis.stop()
   }
 })
+
+/** What every page does not know while Redis is gone. */
+const UNKNOWN: Readonly<Record<string, readonly string[]>> = {
+  '/': ['what came before this page was opened', 'the policies', 'what happened before'],
+  '/clients': ['who asks'],
+  '/clients/198.51.100.20': [
+    'how it stands',
+    'its requests',
+    'what it has used',
+    'its violations and blocks',
+    'its last refusals',
+  ],
+  '/blocks': ['who is blocked'],
+  '/lists': ['who is on the allowlist'],
+  '/policies': ['the policies'],
+  '/policies/auth': ['the policies'],
+  '/keys': ['the keys'],
+  '/audit': ['who changed what'],
+  '/fleet': ['other instances'],
+}
+
+test.each(['killed', 'frozen'] as const)(
+  'opened while Redis is %s every page says what it does not know and why, and knows it once Redis is back',
+  { timeout: 120_000 },
+  async how => {
+    const redis = await RedisServer.start()
+    onTestFinished(() => redis.stop())
+    await server.close(0)
+    server = await testServer({ REDIS_URL: redis.url, ADMIN_READONLY_TOKEN: VIEWER_TOKEN })
+    // What a doctor needs to have seen.
+    await many('198.51.100.20', 1)
+    const page = await open()
+    await page.getByText('● live', { exact: true }).waitFor()
+    if (how === 'killed') await redis.kill()
+    else redis.freeze()
+    onTestFinished(() => redis.thaw())
+    await page.getByText('Degraded: the store gives no answer').waitFor()
+    const tabs: [string, Page][] = []
+    for (const path of Object.keys(UNKNOWN)) {
+      const tab = await page.context().newPage()
+      await tab.goto(`${server.controlPlane}/dashboard${path}`)
+      tabs.push([path, tab])
+    }
+    for (const [path, tab] of tabs) {
+      for (const what of UNKNOWN[path] ?? []) await tab.getByText(`Unknown: ${what}.`).waitFor()
+      const text = (await tab.evaluate('document.querySelector("main").innerText')) as string
+      if (path !== '/fleet') expect(text, path).toContain('Asked again every few seconds.')
+      // Nothing that is not known is told to be empty.
+      expect(text, path).not.toMatch(/Nobody|Nothing (is|has happened)|No |none in|Quiet|that is all|not blocked/)
+    }
+    if (how === 'killed') await redis.start()
+    else redis.thaw()
+    for (const [path, tab] of tabs) {
+      await tab.bringToFront()
+      await expect
+        .poll(() => tab.getByText(/unknown/i).allTextContents(), { timeout: 20_000, message: path })
+        .toEqual([])
+    }
+  },
+)
 
 const PAGES = [
   '/',

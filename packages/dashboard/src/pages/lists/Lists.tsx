@@ -5,10 +5,10 @@ import { useState } from 'react'
 import { actor, control, keys } from '../../api.ts'
 import { bouncer } from '../../commands.ts'
 import { ActionDialog } from '../../components/ActionDialog.tsx'
+import { Answer } from '../../components/Answer.tsx'
 import { Countdown } from '../../components/Countdown.tsx'
 import { type Column, DataTable } from '../../components/DataTable.tsx'
 import { EmptyState } from '../../components/EmptyState.tsx'
-import { ErrorState } from '../../components/ErrorState.tsx'
 import { PageHead } from '../../components/PageHead.tsx'
 import { disarm } from '../../foreign.ts'
 import { useSearchState } from '../../search.ts'
@@ -64,18 +64,20 @@ const EFFECT: Readonly<Record<ListName, string>> = {
 }
 
 /** Is an address on a list, and by which entry? */
-function Check({ entries }: { entries: readonly ListEntry[] }) {
+function Check({ entries }: { entries: readonly ListEntry[] | undefined }) {
   const [address, setAddress] = useState('')
   const range = parseRange(address.trim())
-  const found = range ? entries.filter(({ cidr }) => contains(cidr, address.trim())) : []
+  const found = range && entries ? entries.filter(({ cidr }) => contains(cidr, address.trim())) : []
   const says =
     address.trim() === ''
       ? ''
       : range === undefined
         ? 'no address yet'
-        : found.length === 0
-          ? 'on neither list'
-          : found.map(({ list, cidr }) => `on the ${list}list by ${cidr}`).join('; ')
+        : entries === undefined
+          ? 'the lists are not known'
+          : found.length === 0
+            ? 'on neither list'
+            : found.map(({ list, cidr }) => `on the ${list}list by ${cidr}`).join('; ')
   return (
     <Group gap="xs">
       <TextInput
@@ -135,24 +137,26 @@ export default function Lists() {
       <Text size="sm" c="dimmed" mb="xs">
         {EFFECT[list]}
       </Text>
-      <Check entries={entries} />
+      <Check entries={state.data?.lists} />
       <div style={{ marginTop: 12 }}>
-        {state.isError && state.data === undefined ? (
-          <ErrorState error={state.error} what="the lists" retry={() => void state.refetch()} />
-        ) : state.isSuccess && shown.length === 0 ? (
-          <EmptyState
-            what={`Nobody is on the ${list}list.`}
-            command={`bouncer ${list} add 192.0.2.0/24 --comment 'why'`}
-          />
-        ) : (
-          <DataTable
-            label={`${list}list`}
-            columns={columnsOf(setRemoving)}
-            rows={shown}
-            idOf={entry => entry.cidr}
-            minWidth={760}
-          />
-        )}
+        <Answer of={state} what={`who is on the ${list}list`}>
+          {() =>
+            shown.length === 0 ? (
+              <EmptyState
+                what={`Nobody is on the ${list}list.`}
+                command={`bouncer ${list} add 192.0.2.0/24 --comment 'why'`}
+              />
+            ) : (
+              <DataTable
+                label={`${list}list`}
+                columns={columnsOf(setRemoving)}
+                rows={shown}
+                idOf={entry => entry.cidr}
+                minWidth={760}
+              />
+            )
+          }
+        </Answer>
       </div>
       {(adding === 'allow' || adding === 'deny') && (
         <AddDialog key={`${adding} ${cidr}`} list={adding} cidr={cidr} entries={entries} onClose={closeAdd} />

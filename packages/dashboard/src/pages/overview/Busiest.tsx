@@ -16,7 +16,7 @@ export function Busiest({ rows }: { rows: number }) {
   const [search, setSearch] = useSearchParams()
   const sort = search.get('clients') === 'busiest' ? 'busiest' : 'nearest'
   const clients = useLive(live => newestFrame(live)?.[sort] ?? NONE)
-  const degraded = useLive(live => newestFrame(live)?.store.state === 'degraded')
+  const store = useLive(live => newestFrame(live)?.store.state)
   const { calm, hold } = useCalm(clients, ({ client }) => client)
   const select = (value: string) =>
     setSearch(
@@ -45,9 +45,12 @@ export function Busiest({ rows }: { rows: number }) {
         />
       }
     >
-      {calm.length === 0 && degraded ? (
-        <Text c="dimmed" p="lg" ta="center">
-          Unknown: the store, which has the counters, gives no answer.
+      {calm.length === 0 && store !== 'ok' ? (
+        <Text size="sm" role="status">
+          <b>Unknown.</b>{' '}
+          {store === undefined
+            ? 'Nothing has come from the control plane yet.'
+            : 'The store, which has the counters, gives no answer. They are shown as soon as it does.'}
         </Text>
       ) : calm.length === 0 ? (
         <EmptyState what="Nobody has asked for anything in this second. Make some traffic:" />
@@ -63,7 +66,9 @@ export function Busiest({ rows }: { rows: number }) {
                 <Table.Th>Client</Table.Th>
                 <Table.Th>Policy</Table.Th>
                 <Table.Th>Used</Table.Th>
-                <Table.Th ta="right">/s</Table.Th>
+                <Table.Th ta="right" title="requests in the last second">
+                  Last s
+                </Table.Th>
               </Table.Tr>
             </Table.Thead>
             <Table.Tbody>

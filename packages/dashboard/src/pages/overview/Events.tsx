@@ -1,8 +1,9 @@
 import type { BouncerEvent } from '@api-bouncer/limiter/contracts'
-import { Button, SegmentedControl, Text, UnstyledButton } from '@mantine/core'
+import { Button, SegmentedControl, UnstyledButton } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
 import { useRef, useState } from 'react'
 import { useSearchParams } from 'wouter'
+import { Unknown } from '../../components/Answer.tsx'
 import { ClientLink } from '../../components/Client.tsx'
 import { EmptyState } from '../../components/EmptyState.tsx'
 import { Panel } from '../../components/Panel.tsx'
@@ -96,8 +97,11 @@ export function Events() {
           {waiting} new above
         </Button>
       )}
-      {shown.length === 0 && before.isSuccess ? (
-        <EmptyState what={filter === 'all' ? 'Nothing has happened yet. Make some trouble:' : `No ${filter} yet.`} />
+      <Unknown of={before} what="what happened before" />
+      {shown.length === 0 ? (
+        before.isSuccess && (
+          <EmptyState what={filter === 'all' ? 'Nothing has happened yet. Make some trouble:' : `No ${filter} yet.`} />
+        )
       ) : (
         <ul
           className="events scroll"
@@ -114,11 +118,6 @@ export function Events() {
             <Line key={event.id} event={event} onUnblock={setUnblocking} />
           ))}
         </ul>
-      )}
-      {before.isError && (
-        <Text size="sm" c="dimmed">
-          What happened before is not known: {before.error.message}
-        </Text>
       )}
       {unblocking !== undefined && (
         <UnblockDialog client={unblocking} opened onClose={() => setUnblocking(undefined)} />
