@@ -70,21 +70,35 @@ export async function signOut(): Promise<void> {
   csrf = undefined
 }
 
-/** What an error says to a person. */
-export const sayError = (error: unknown): string => {
-  const { message, mend } = error as Error & { mend?: string }
-  return mend === undefined ? message : `${message}. ${mend}`
+/** What an error says to a person; how to mend it is part of that. */
+export const sayError = (error: unknown): string => (error as Error).message
+
+const RETRY_MS = 3000
+
+/** Whoever would know gives no answer: asking again may find one. */
+export const isAway = (error: unknown): boolean => (error as BouncerError | null)?.code === 'ERR_UNAVAILABLE'
+
+/** How often something is asked for, ms; absent: once. Where nobody answers it is soon asked for again. */
+export function every(ms?: number) {
+  return ({ state: { status, error } }: { state: { status: string; error: Error | null } }): number | false =>
+    status === 'error' && isAway(error) ? Math.min(ms ?? RETRY_MS, RETRY_MS) : (ms ?? false)
 }
 
 export const queries = new QueryClient({
   defaultOptions: {
     queries: {
       staleTime: 1000,
-      retry: (failures, error) => failures < 2 && (error as BouncerError).code === 'ERR_UNAVAILABLE',
+      // A failure is told at once, and what was asked for is asked for again.
+      retry: false,
+      refetchInterval: every(),
       refetchOnReconnect: true,
     },
   },
 })
+
+/** All but who is signed in. */
+export const forgetAnswers = (): void =>
+  queries.removeQueries({ predicate: ({ queryKey }) => queryKey[0] !== keys.session[0] })
 
 /** Names of what is asked for, so that a change can say what it made old. */
 export const keys = {

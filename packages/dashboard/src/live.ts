@@ -74,7 +74,10 @@ function hear({ events, dropped }: LiveEvents): void {
   const sum = { ...behind.dropped }
   for (const [type, n] of Object.entries(dropped)) sum[type] = (sum[type] ?? 0) + n
   change({ events: [...newest, ...behind.events].slice(0, KEPT_EVENTS), dropped: sum })
-  for (const { type } of events) for (const key of STALE[type] ?? []) stale.add(key)
+  for (const event of events) {
+    for (const key of STALE[event.type] ?? []) stale.add(key)
+    if (event.type === 'blocked' || event.type === 'unblocked') stale.add(keys.client(event.client))
+  }
   refresh()
 }
 
@@ -124,9 +127,10 @@ export function connectLive(onSignedOut: (why: string) => void): void {
       heardAt: performance.now(),
       ...(!known && { frames: [...behind.frames, frame].slice(-KEPT_FRAMES) }),
     })
-    if (caughtUp) return
+    // A store that is back has what it could not tell; one that is gone has left what is shown behind.
+    if (caughtUp && (known || last?.store.state === frame.store.state)) return
     caughtUp = true
-    // What was asked for before we were told of changes. Who is signed in is: else no frame had come.
+    // What was asked for before we were told of changes. Who is signed in is known: else no frame had come.
     void queries.invalidateQueries({ predicate: ({ queryKey }) => queryKey[0] !== keys.session[0] })
   })
   opened.on('events', hear)

@@ -2,10 +2,14 @@ const whole = new Intl.NumberFormat('en', { maximumFractionDigits: 0 })
 const tenths = new Intl.NumberFormat('en', { minimumFractionDigits: 1, maximumFractionDigits: 1 })
 
 /** Rounded to what matters: 2,312 but 91.4. */
-export const rate = (perSecond: number): string =>
-  (perSecond >= 100 || perSecond === 0 ? whole : tenths).format(perSecond)
+export const rate = (perSecond: number | undefined): string =>
+  perSecond === undefined ? '–' : (perSecond >= 100 || perSecond === 0 ? whole : tenths).format(perSecond)
 
 export const count = (n: number): string => whole.format(n)
+
+/** `2 of 3 instances` */
+export const instancesOf = ({ seen, of }: { readonly seen: number; readonly of: number }): string =>
+  `${seen} of ${of} instance${of === 1 ? '' : 's'}`
 
 export const percent = (share: number | undefined): string =>
   share === undefined ? '–' : `${tenths.format(share * 100)} %`

@@ -1,9 +1,11 @@
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
 import { RedisServer, startCluster } from '@api-bouncer/limiter/testing/redis-server'
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { enter, launch, pageOf, violationsOf } from './browser.fixture.ts'
 import { IDLE_MS, Sessions } from './control/session.ts'
-import { raw, type TestServer, TOKEN, testServer, VIEWER_TOKEN } from './testing.ts'
+import { ROOT, raw, type TestServer, TOKEN, testServer, VIEWER_TOKEN } from './testing.ts'
 
 let browser: Browser
 let server: TestServer
@@ -49,6 +51,25 @@ const confirm = (page: Page, name: string | RegExp) =>
     .getByRole('dialog')
     .getByRole('button', { name, exact: typeof name === 'string' })
     .click()
+
+/** What a button copies. */
+const copied = async (page: Page, of: RegExp) =>
+  ((await page.getByRole('button', { name: of }).getAttribute('aria-label')) ?? '').replace('copy the command ', '')
+
+/** Runs a line that the page shows, as a shell would that has `bouncer` and the token. */
+const runs = (command: string) =>
+  promisify(execFile)(
+    'sh',
+    ['-c', `bouncer() { '${process.execPath}' packages/cli/bin/bouncer.js "$@"; }\n${command}`],
+    {
+      cwd: ROOT,
+      env: { ...process.env, BOUNCER_TOKEN: TOKEN },
+    },
+  )
+
+/** In an answer of the page: the command after its words. */
+const offered = async (page: Page, words: string) =>
+  ((await page.getByText(words).first().textContent()) ?? '').split(words)[1] as string
 
 describe('signing in', () => {
   test('by token; a wrong one is told to be', async () => {
@@ -180,6 +201,95 @@ describe('an attack', () => {
     expect((await server.as(client, '/api/data')).status).toBe(429)
   })
 
+  test('is explained as on the command line, where the client was refused, and stands on its timeline whenever one looks', async () => {
+    const client = '198.51.100.31'
+    for (let i = 0; i < 36; i++) await server.as(client, '/auth/login', { method: 'POST' })
+    const page = await open(`/clients/${client}`)
+    const why = page.getByRole('region', { name: /Why/ })
+    await why.getByText('Refused now: blocked, which ends at').waitFor()
+    expect(await why.getByRole('textbox', { name: 'path' }).inputValue()).toBe('/auth/login')
+    await why.getByText('bouncer explain 198.51.100.31 POST /auth/login').waitFor()
+    for (const [name, says] of [
+      ['client', client],
+      ['policy', /auth decides: .*, 30 per 1m, sliding_window ?default matches too: \*, 100 per 1m/],
+      ['lists', 'on neither the allowlist nor the denylist'],
+      ['block', /5 violations within 5m set it at \d\d:\d\d:\d\d; it ends at \d\d:\d\d:\d\d \(in 1\dm/],
+      ['limits', /auth: 30 of 30 per 1m used, 0 left; the next unit at .*; it would refuse too for \d+s/],
+    ] as const)
+      await why.getByRole('listitem').filter({ hasText: name }).filter({ hasText: says }).first().waitFor()
+    const evidence = why.getByRole('table', { name: 'what it was refused' }).getByRole('row')
+    await expect.poll(() => evidence.count()).toBe(5)
+    expect(await evidence.first().textContent()).toMatch(/^\d\d:\d\d:\d\dauthPOST \/auth\/loginover 30 per 1m$/)
+
+    await server.admin('POST', `/admin/unblock/${client}`, { reason: 'a mistake' })
+    await server.admin('POST', '/admin/blocks', { client, for: '1h', reason: 'rehearsal' })
+    // What was before this page is there, and what a page that stayed open has seen.
+    for (const look of [() => {}, () => page.reload()]) {
+      await look()
+      const told = page.getByRole('region', { name: 'what happened to it, newest first' }).getByRole('listitem')
+      await expect
+        .poll(() => told.allTextContents(), { timeout: 15_000 })
+        .toEqual([
+          expect.stringMatching(/blocked for 1h 00m · rehearsal · by admin/),
+          expect.stringMatching(/unblocked by admin · a mistake/),
+          expect.stringMatching(/blocked for 15m 00s · 5 violations within 5m · by auto/),
+          ...Array(5).fill(expect.stringMatching(/refused by auth \(30 per 1m\): POST \/auth\/login/)),
+        ])
+      await page.getByText(/Violations, blocks and unblocks are kept since \d\d:/).waitFor()
+      const history = page.getByRole('region', { name: 'Requests by outcome' })
+      await history.getByRole('img', { name: /a minute of .*, with \d violations?, 2 blocks, 1 unblock\./ }).waitFor()
+      await history.getByRole('group', { name: 'outcomes shown' }).getByText('requests a minute').waitFor()
+    }
+  })
+
+  test('is told by all numbers of the overview alike, over one time, and as /metrics has it', {
+    timeout: 60_000,
+  }, async () => {
+    const page = await open()
+    await page.getByText('● live', { exact: true }).waitFor()
+    await page.getByText('mean of the last 10 s').waitFor()
+    const numbers = `(() => {
+      const of = name => {
+        const [label, value] = document.querySelector('[role=group][aria-label="' + name + '"]').children
+        if (!label.textContent.endsWith('over 10 s')) throw Error(label.textContent)
+        return value.textContent
+      }
+      const table = document.querySelector('table[aria-label=policies]')
+      const all = table.querySelector('tfoot tr').children
+      const rates = [...table.querySelectorAll('tbody tr')].map(row => Number(row.children[2].textContent))
+      return {
+        tiles: ['allowed /s', 'limited /s', 'blocked /s'].map(name => Number(of(name))),
+        refused: of('refused'),
+        rates,
+        all: [Number(all[2].textContent), all[3].textContent],
+      }
+    })()`
+    await many('198.51.100.32', 110)
+    await many('198.51.100.33', 20, '/auth/login')
+    const sum = (of: number[]) => of.reduce((total, n) => total + n, 0)
+    type Numbers = { tiles: number[]; refused: string; rates: number[]; all: [number, string] }
+    let seen: Numbers | undefined
+    const off = async () => {
+      seen = (await page.evaluate(numbers)) as Numbers
+      expect(Math.abs(sum(seen.tiles) - seen.all[0])).toBeLessThan(0.2)
+      expect(Math.abs(sum(seen.rates) - seen.all[0])).toBeLessThan(0.2)
+      expect(seen.all[1]).toBe(seen.refused)
+      return Math.abs(seen.all[0] - 13)
+    }
+    // At first the page has fewer seconds than ten.
+    await expect.poll(off, { timeout: 25_000, interval: 300 }).toBeLessThan(0.3)
+    const metrics = (await server.admin('GET', '/metrics')).body as unknown as string
+    const counted = (outcome: string) =>
+      sum(
+        [...metrics.matchAll(new RegExp(`^rate_limit_hits_total.*outcome="${outcome}"\\} (\\d+)$`, 'gm'))].map(
+          ([, n]) => Number(n),
+        ),
+      )
+    const [allowed, limited, blocked] = ['allowed', 'limited', 'blocked'].map(counted) as [number, number, number]
+    expect(allowed + limited + blocked).toBe(130)
+    expect(seen?.refused).toBe(`${(((limited + blocked) / 130) * 100).toFixed(1)} %`)
+  })
+
   test('with HTML, control characters and 8 KB of text is shown as text, and nothing of it runs', async () => {
     const page = await open('/?events=violations')
     await server.admin('PUT', '/admin/policies/default', {
@@ -235,8 +345,14 @@ describe('policies', () => {
       .getByRole('dialog')
       .getByText(/more than 2 of 30/)
       .waitFor()
+    // The command does the same, on this server, with no file that is not there.
+    const command = await copied(page, /policy apply/)
+    const twin = command.replaceAll('auth', 'twin')
+    expect((await runs(twin)).stdout).toMatch(/created +twin v1/)
+    expect((await server.admin('GET', '/admin/policies/twin')).body.policy.limits).toMatchObject([{ limit: 2 }])
+    await server.admin('DELETE', '/admin/policies/twin')
     await confirm(page, 'Save')
-    await page.getByText(/Saved auth v2, in force on 1 of 1 instances/).waitFor()
+    await page.getByText(/Saved auth v2, in force on 1 of 1 instance\./).waitFor()
     expect(await many('198.51.100.40', 3, '/auth/login')).toBe(429)
     await page.getByRole('button', { name: 'roll back to version 1' }).click()
     await confirm(page, 'Roll back')
@@ -282,7 +398,8 @@ describe('policies', () => {
     await page.getByRole('button', { name: 'Create it again' }).click()
     await page.getByRole('button', { name: 'Save…' }).click()
     await confirm(page, 'Save')
-    await page.getByText(/Saved auth v/).waitFor()
+    // There is no version between to go back to.
+    await page.getByText(/Saved auth v3, .* Undo: bouncer policy rm auth/).waitFor()
     const { body } = await server.admin('GET', '/admin/policies/auth')
     expect(body).toMatchObject({ policy: { limits: [{ limit: 8 }] } })
   })
@@ -296,7 +413,7 @@ describe('policies', () => {
     await page.getByText('It would have refused 3 of 5 requests').waitFor()
     await page.getByRole('button', { name: 'Enforce it' }).click()
     await confirm(page, 'Save')
-    await page.getByText(/Saved trial v2, in force on 1 of 1 instances/).waitFor()
+    await page.getByText(/Saved trial v2, in force on 1 of 1 instance\./).waitFor()
     await page.getByRole('button', { name: 'Enforce it' }).waitFor({ state: 'detached' })
     expect(await many('198.51.100.46', 3)).toBe(429)
   })
@@ -314,6 +431,66 @@ describe('policies', () => {
   })
 })
 
+describe('no white page', () => {
+  test('code that cannot be fetched is told of in its place, and comes once it can be', async () => {
+    const { page, faults: seen } = await pageOf(browser)
+    const gone = '**/assets/Policies-*.js'
+    // As when a newer build took its place.
+    await page.route(gone, route => route.fulfill({ status: 404 }))
+    await page.goto(`${server.controlPlane}/dashboard`)
+    await enter(page)
+    const to = (name: string) => page.getByRole('navigation', { name: 'pages' }).first().getByRole('link', { name })
+    await to('Policies').click()
+    await page
+      .getByRole('alert')
+      .getByText(/code could not be fetched/)
+      .waitFor()
+    await page.getByRole('button', { name: 'Reload' }).waitFor()
+    await to('Lists').click()
+    await page.getByRole('heading', { name: 'Lists' }).waitFor()
+    await to('Policies').click()
+    await page.unroute(gone)
+    await page.getByRole('button', { name: 'Try again' }).click()
+    await page.getByRole('link', { name: 'auth' }).waitFor()
+    expect(seen.filter(fault => !fault.includes('code could not be fetched'))).toEqual([])
+  })
+
+  test('with the network away the other pages are there: their code came when there was time', async () => {
+    const page = await open()
+    const last = `performance.getEntriesByType('resource').some(({ name, responseEnd }) => /Fleet-.*js$/.test(name) && responseEnd > 0)`
+    await expect.poll(() => page.evaluate(last), { timeout: 15_000 }).toBe(true)
+    await page.context().setOffline(true)
+    await page.getByRole('navigation', { name: 'pages' }).first().getByRole('link', { name: 'Policies' }).click()
+    await page.getByRole('heading', { name: 'Policies' }).waitFor()
+  })
+
+  test('what cannot be drawn is told of in its place, and drawn anew from a new answer', async () => {
+    const { page, faults: seen } = await pageOf(browser)
+    await page.route('**/admin/blocks*', route => route.fulfill({ json: { blocks: [null], total: 1 } }))
+    await page.goto(`${server.controlPlane}/dashboard/blocks`)
+    await enter(page)
+    await page
+      .getByRole('alert')
+      .getByText(/The dashboard has a fault: /)
+      .waitFor()
+    await page.unroute('**/admin/blocks*')
+    await page.getByRole('button', { name: 'Try again' }).click()
+    await page.getByText('Nobody is blocked').waitFor()
+    expect(seen.length).toBeGreaterThan(0)
+  })
+
+  test.each(['50%', '%2F', 'a/b', 'what?', '#1', 'Zoë 你好', 'two words', 'a%20b', '2001:db8::/64'])(
+    'the client %j has a page by its address',
+    async client => {
+      const { body } = await server.admin('POST', '/admin/blocks', { client, for: '1h' })
+      const page = await open(`/clients/${encodeURIComponent(client)}?explain=GET%20%2F50%2525`)
+      await page.getByRole('heading', { name: body.block?.client ?? body.client, exact: true }).waitFor()
+      await page.getByText(/Blocked: ends in/).waitFor()
+      expect(await page.getByLabel('path').inputValue()).toBe('/50%25')
+    },
+  )
+})
+
 test('a page that one comes back to shows its rows', async () => {
   await server.admin('POST', '/admin/blocks', { client: '198.51.100.66', for: '10m' })
   const page = await open()
@@ -328,20 +505,27 @@ test('a page that one comes back to shows its rows', async () => {
 
 test('lists, keys and the audit do what they say', async () => {
   const page = await open('/lists?add=deny&cidr=203.0.113.0/24')
-  await page
-    .getByRole('dialog')
-    .getByText(/bouncer deny add 203\.0\.113\.0\/24/)
-    .waitFor()
+  const dialog = page.getByRole('dialog')
+  await dialog.getByText(`bouncer deny add 203.0.113.0/24 --url ${server.controlPlane}`).waitFor()
+  await dialog.getByLabel('For', { exact: true }).fill('1h')
   await confirm(page, 'Deny')
   await page
     .getByText(/is on the denylist/)
     .first()
     .waitFor()
+  await dialog.waitFor({ state: 'detached' })
+  expect(new URL(page.url()).search).toBe('')
   expect((await server.as('203.0.113.9', '/api/data')).status).toBe(403)
   await page.goto(`${server.controlPlane}/dashboard/lists?list=deny`)
   await page.getByRole('button', { name: 'remove 203.0.113.0/24' }).click()
   await confirm(page, 'Remove')
   await page.getByText('Nobody is on the denylist.').waitFor()
+  await page.getByText(`bouncer deny add 192.0.2.0/24 --comment why --url ${server.controlPlane}`).waitFor()
+  // It is put back for what was left of its time.
+  await runs(await offered(page, 'Put it back: '))
+  const [entry] = (await server.admin('GET', '/admin/lists')).body.deny
+  expect(entry.expiresAt - Date.now()).toBeGreaterThan(3_500_000)
+  expect(entry.expiresAt - Date.now()).toBeLessThan(3_601_000)
 
   await many('198.51.100.50', 3)
   await page.goto(`${server.controlPlane}/dashboard/keys?match=*198.51.100.50*`)
@@ -360,6 +544,39 @@ test('lists, keys and the audit do what they say', async () => {
     await page.getByText(action, { exact: true }).first().waitFor()
 })
 
+test('what an operator types is told what it will be, and what the server would refuse is not sent', async () => {
+  await server.admin('PUT', '/admin/lists/allow/10.0.0.0%2F8', { comment: 'office' })
+  const page = await open('/blocks?do=block')
+  const dialog = page.getByRole('dialog')
+  const client = dialog.getByRole('textbox', { name: 'Client' })
+  await client.fill('999.1.1.1')
+  await dialog.getByText('It looks like an address, but is none').waitFor()
+  expect(await dialog.getByRole('button', { name: 'Block', exact: true }).isDisabled()).toBe(true)
+  await client.fill('a b\u0007c')
+  await dialog.getByText('it will be taken as a client id, kept as a%20b%07c').waitFor()
+  await confirm(page, 'Block')
+  await page.getByRole('link', { name: 'a%20b%07c' }).waitFor()
+  await page.getByRole('button', { name: 'unblock a%20b%07c' }).click()
+  await confirm(page, 'Unblock')
+  await page.getByText('Nobody is blocked').waitFor()
+  await runs(await offered(page, 'Block it again: '))
+  const { blocks } = (await server.admin('GET', '/admin/blocks')).body
+  expect(blocks).toMatchObject([{ client: 'a%20b%07c' }])
+  expect(blocks[0].until - Date.now()).toBeLessThan(901_000)
+  // No list has such a one.
+  await page.getByRole('link', { name: 'a%20b%07c' }).first().click()
+  await page.getByRole('heading', { name: 'a%20b%07c' }).waitFor()
+  expect(await page.getByRole('button', { name: 'Deny' }).isVisible()).toBe(false)
+
+  await page.goto(`${server.controlPlane}/dashboard/lists?add=deny&cidr=10.1.2.3`)
+  await dialog.getByText(/10\.0\.0\.0\/8 is on the allowlist, which wins/).waitFor()
+  expect(await dialog.getByRole('button', { name: 'Deny', exact: true }).isDisabled()).toBe(true)
+  await dialog.getByLabel('Address or range').fill('10.0.0.0/7')
+  await dialog.getByText(/where both hold, the allowlist wins/).waitFor()
+  await confirm(page, 'Deny')
+  await page.getByText(/10\.0\.0\.0\/7 is on the denylist/).waitFor()
+})
+
 test('many are let back in with one question', async () => {
   for (let i = 1; i <= 12; i++) await server.admin('POST', '/admin/blocks', { client: `192.0.2.${i}`, for: '1h' })
   const page = await open('/blocks')
@@ -367,6 +584,9 @@ test('many are let back in with one question', async () => {
   await page.getByLabel('filter').fill('192.0.2.1')
   await page.getByText('4 of 12 in force').waitFor()
   await page.getByLabel('select all').check()
+  await page.getByRole('button', { name: 'Unblock 4' }).click()
+  await confirm(page, 'Cancel')
+  await page.getByRole('dialog').waitFor({ state: 'detached' })
   await page.getByRole('button', { name: 'Unblock 4' }).click()
   await confirm(page, 'Unblock 4')
   await page.getByText('Unblocked 4 clients').waitFor()
@@ -407,7 +627,7 @@ test('the keyboard is enough: through the overview, to the palette, and a client
   expect(passed.filter(name => name.startsWith('unseen'))).toEqual([])
   expect(passed.slice(0, 3)).toEqual(['Skip to the page', 'Overview', 'Clients'])
   for (const name of [
-    '⌘K: find and do',
+    'Ctrl K: find and do',
     'pause',
     '198.51.100.78',
     'default',
@@ -601,6 +821,66 @@ test('when Redis goes away a bar across the top says so, and goes when it is bac
   }
 })
 
+/** What every page does not know while Redis is gone. */
+const UNKNOWN: Readonly<Record<string, readonly string[]>> = {
+  '/': ['what came before this page was opened', 'the policies', 'what happened before'],
+  '/clients': ['who asks'],
+  '/clients/198.51.100.20': [
+    'how it stands',
+    'its requests',
+    'what it has used',
+    'its violations and blocks',
+    'its last refusals',
+  ],
+  '/blocks': ['who is blocked'],
+  '/lists': ['who is on the allowlist'],
+  '/policies': ['the policies'],
+  '/policies/auth': ['the policies'],
+  '/keys': ['the keys'],
+  '/audit': ['who changed what'],
+  '/fleet': ['other instances'],
+}
+
+test.each(['killed', 'frozen'] as const)(
+  'opened while Redis is %s every page says what it does not know and why, and knows it once Redis is back',
+  { timeout: 120_000 },
+  async how => {
+    const redis = await RedisServer.start()
+    onTestFinished(() => redis.stop())
+    await server.close(0)
+    server = await testServer({ REDIS_URL: redis.url, ADMIN_READONLY_TOKEN: VIEWER_TOKEN })
+    // What a doctor needs to have seen.
+    await many('198.51.100.20', 1)
+    const page = await open()
+    await page.getByText('● live', { exact: true }).waitFor()
+    if (how === 'killed') await redis.kill()
+    else redis.freeze()
+    onTestFinished(() => redis.thaw())
+    await page.getByText('Degraded: the store gives no answer').waitFor()
+    const tabs: [string, Page][] = []
+    for (const path of Object.keys(UNKNOWN)) {
+      const tab = await page.context().newPage()
+      await tab.goto(`${server.controlPlane}/dashboard${path}`)
+      tabs.push([path, tab])
+    }
+    for (const [path, tab] of tabs) {
+      for (const what of UNKNOWN[path] ?? []) await tab.getByText(`Unknown: ${what}.`).waitFor()
+      const text = (await tab.evaluate('document.querySelector("main").innerText')) as string
+      if (path !== '/fleet') expect(text, path).toContain('Asked again every few seconds.')
+      // Nothing that is not known is told to be empty.
+      expect(text, path).not.toMatch(/Nobody|Nothing (is|has happened)|No |none in|Quiet|that is all|not blocked/)
+    }
+    if (how === 'killed') await redis.start()
+    else redis.thaw()
+    for (const [path, tab] of tabs) {
+      await tab.bringToFront()
+      await expect
+        .poll(() => tab.getByText(/unknown/i).allTextContents(), { timeout: 20_000, message: path })
+        .toEqual([])
+    }
+  },
+)
+
 const PAGES = [
   '/',
   '/clients',
@@ -616,9 +896,13 @@ const PAGES = [
 
 test.each(['light', 'dark'] as const)(
   'every page is accessible in the %s theme, and fits 360 pixels',
+  { timeout: 90_000 },
   async colorScheme => {
     await many('198.51.100.20', 106)
     await server.admin('PUT', '/admin/lists/allow/10.0.0.0%2F8', { comment: 'office' })
+    await server.admin('PUT', '/admin/policies/auth', {
+      policy: { id: 'auth', match: '/auth/*', limits: [{ limit: 1000, window: '1h' }] },
+    })
     const page = await open('/', { colorScheme })
     const found: string[] = []
     for (const path of PAGES) {
@@ -629,6 +913,12 @@ test.each(['light', 'dark'] as const)(
       await page.setViewportSize({ width: 360, height: 800 })
       const wide = await page.evaluate('document.documentElement.scrollWidth')
       if (wide !== 360) found.push(`${path} is ${wide} wide at 360`)
+      const cut = await page.evaluate(
+        `['counters', 'history'].filter(name => { const box = document.querySelector('table[aria-label="' + name + '"]')?.closest('.scroll'); return box && box.scrollWidth > box.clientWidth })`,
+      )
+      found.push(...(cut as string[]).map(name => `${path} ${name} is cut at 360`))
+      if (!(await page.getByRole('button', { name: /find and do/ }).isVisible()))
+        found.push(`${path} hides the palette`)
       await page.setViewportSize({ width: 1280, height: 800 })
     }
     expect(found).toEqual([])

@@ -4,18 +4,18 @@ import uPlot from 'uplot'
 import 'uplot/dist/uPlot.min.css'
 import { LOOKS, SHOWN, type Shown, type Tally } from '../outcomes.ts'
 
-/** One step: what became of the requests in it, a second; null: nobody told of it, a gap. */
+/** One step: what became of the requests in it, a second or a minute; null: nobody told of it, a gap. */
 export interface Point {
   /** Epoch ms. */
   readonly at: number
   readonly rates: Tally | null
 }
 
-/** Something that happened at a moment, shown as a line across. */
+/** Something that happened at a moment: a line across, and for what happens often a mark at the top. */
 export interface Mark {
   readonly at: number
   readonly text: string
-  readonly kind: 'block' | 'change'
+  readonly kind: 'violation' | 'block' | 'change'
 }
 
 interface Props {
@@ -28,6 +28,8 @@ interface Props {
   readonly height?: number
   /** Steps so long that each stands for itself: bars, which a lonely one is seen by. */
   readonly bars?: boolean
+  /** What the rates are by. */
+  readonly per?: 'second' | 'minute'
   /** Epoch ms; what stands at the edges. */
   readonly from: number
   readonly to: number
@@ -66,6 +68,7 @@ export function TimeSeries({
   label,
   height = 240,
   bars = false,
+  per = 'second',
   from,
   to,
 }: Props) {
@@ -73,8 +76,8 @@ export function TimeSeries({
   const plot = useRef<uPlot>(undefined)
   const tip = useRef<HTMLDivElement>(null)
   const scheme = useComputedColorScheme('light')
-  const latest = useRef({ points, marks, hidden, from, to })
-  latest.current = { points, marks, hidden, from, to }
+  const latest = useRef({ points, marks, hidden, per, from, to })
+  latest.current = { points, marks, hidden, per, from, to }
 
   useEffect(() => {
     const element = host.current as HTMLDivElement
@@ -99,7 +102,7 @@ export function TimeSeries({
       height,
       legend: { show: false },
       // On the right the last time of day needs half its width.
-      padding: [8, 24, 0, 0],
+      padding: [14, 24, 0, 0],
       cursor: { y: false, drag: { x: false, y: false }, points: { show: false } },
       scales: {
         x: { time: true, range: () => [latest.current.from / 1000, latest.current.to / 1000] },
@@ -150,7 +153,7 @@ export function TimeSeries({
         ref={host}
         style={{ minWidth: 0, overflow: 'hidden' }}
         role="img"
-        aria-label={`${label}. Newest, a second: ${words}`}
+        aria-label={`${label}. Newest, a ${per}: ${words}`}
       />
       <div ref={tip} className="chart-tip" hidden />
     </div>
@@ -161,15 +164,35 @@ function drawMarks(u: uPlot, marks: readonly Mark[], scheme: 'light' | 'dark'): 
   const { ctx, bbox } = u
   ctx.save()
   ctx.lineWidth = devicePixelRatio
+  const side = 4 * devicePixelRatio
   for (const { at, kind } of marks) {
     const x = u.valToPos(at / 1000, 'x', true)
     if (x < bbox.left || x > bbox.left + bbox.width) continue
-    ctx.strokeStyle = LOOKS[kind === 'block' ? 'blocked' : 'exempt'][scheme]
-    ctx.setLineDash(kind === 'block' ? [2 * devicePixelRatio, 3 * devicePixelRatio] : [])
     ctx.beginPath()
+    if (kind === 'violation') {
+      ctx.fillStyle = LOOKS.limited[scheme]
+      ctx.moveTo(x - side, bbox.top)
+      ctx.lineTo(x + side, bbox.top)
+      ctx.lineTo(x, bbox.top + side * 1.6)
+      ctx.fill()
+      continue
+    }
+    const color = LOOKS[kind === 'block' ? 'blocked' : 'exempt'][scheme]
+    ctx.strokeStyle = color
+    ctx.setLineDash(kind === 'block' ? [2 * devicePixelRatio, 3 * devicePixelRatio] : [])
     ctx.moveTo(x, bbox.top)
     ctx.lineTo(x, bbox.top + bbox.height)
     ctx.stroke()
+    // Above the chart, where nothing of its colour hides it.
+    if (kind === 'block') {
+      ctx.fillStyle = color
+      ctx.fillRect(x - side, bbox.top - side * 2.5, side * 2, side * 2)
+    } else {
+      ctx.setLineDash([])
+      ctx.beginPath()
+      ctx.arc(x, bbox.top - side * 1.5, side * 0.9, 0, 2 * Math.PI)
+      ctx.stroke()
+    }
   }
   ctx.restore()
 }
@@ -187,19 +210,23 @@ const minutes = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2
 function showTip(
   u: uPlot,
   tip: HTMLDivElement,
-  { points, marks, from, to }: Pick<Props, 'points' | 'marks' | 'from' | 'to'>,
+  { points, marks, per = 'second', from, to }: Pick<Props, 'points' | 'marks' | 'per' | 'from' | 'to'>,
 ): void {
   const { idx, left = -1 } = u.cursor
   const point = idx === null || idx === undefined || left < 0 ? undefined : points[idx]
   tip.hidden = point === undefined
   if (!point) return
-  const near = ((to - from) / Math.max(1, u.bbox.width / devicePixelRatio)) * 4
+  const time = u.posToVal(left, 'x') * 1000
+  const near = ((to - from) / Math.max(1, u.bbox.width / devicePixelRatio)) * 6
   const lines = [
     clock.format(point.at),
     ...(point.rates
-      ? SHOWN.map(key => `${LOOKS[key].mark} ${LOOKS[key].name} ${(point.rates as Tally)[key].toFixed(1)}/s`)
+      ? SHOWN.map(
+          key =>
+            `${LOOKS[key].mark} ${LOOKS[key].name} ${(point.rates as Tally)[key].toFixed(per === 'second' ? 1 : 0)}/${per === 'second' ? 's' : 'min'}`,
+        )
       : ['nobody told of this time']),
-    ...(marks ?? []).filter(({ at }) => Math.abs(at - point.at) <= near).map(({ text }) => text),
+    ...(marks ?? []).filter(({ at }) => Math.abs(at - time) <= near).map(({ text }) => text),
   ]
   tip.replaceChildren(
     ...lines.slice(0, 12).map(line => {

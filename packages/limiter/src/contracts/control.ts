@@ -384,7 +384,7 @@ export interface ControlPlane {
   clients(query: ClientsQuery): Promise<ClientSummary[]>
   /** All that is known of one client. */
   client(client: string): Promise<ClientDetail>
-  /** Its requests by outcome, by the minute, for the last hour. */
+  /** Its requests by outcome, by the minute, for the last hour; and its violations, blocks and unblocks, while they are kept. */
   clientHistory(client: string): Promise<ClientHistory>
   /** What the whole fleet did: kept for a day. */
   stats(query: StatsQuery): Promise<StatsHistory>

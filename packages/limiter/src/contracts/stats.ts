@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { outcomeCounts } from './events.ts'
+import { eventSchema, outcomeCounts } from './events.ts'
 import { strict } from './strict.ts'
 
 /** An instance that has told nothing of itself for so long, ms, is no longer counted: out of every view within 5 s of its death. */
@@ -44,7 +44,7 @@ export type StatsHistory = z.infer<typeof statsHistorySchema>
 
 /**
  * One client's requests by outcome: kept for the busiest of each second and for everyone refused in it, so a quiet client
- * that was never refused has gaps. A minute a bucket, an hour back.
+ * that was never refused has gaps. A minute a bucket, an hour back. And what happened to it, as far as the log of events goes back.
  */
 export const clientHistorySchema = z.object({
   client: z.string(),
@@ -54,5 +54,9 @@ export const clientHistorySchema = z.object({
   from: z.number().optional(),
   /** Oldest first. */
   buckets: z.array(z.object({ at: z.number(), outcomes: outcomeCounts })),
+  /** Its violations, blocks and unblocks, oldest first: the newest 200. */
+  events: z.array(eventSchema),
+  /** Epoch ms of the oldest event that is kept, of whomever; absent: none is. */
+  eventsFrom: z.number().optional(),
 })
 export type ClientHistory = z.infer<typeof clientHistorySchema>

@@ -133,11 +133,21 @@ export class Operator implements ControlPlane, FleetView {
   }
 
   async clientHistory(client: string): Promise<ClientHistory> {
-    const { store, history } = this.options.backend
+    const { store, history, events } = this.options.backend
     const id = await this.clientOf(client)
-    const buckets = await history.client(id)
+    const [buckets, told] = await Promise.all([history.client(id), events.about(id)])
     const from = buckets[0]?.at
-    return { client: id, stepMs: CLIENT_STEP_MS, at: store.now(), ...(from !== undefined && { from }), buckets }
+    // Who was forgotten begins there.
+    const first = told.events.findLastIndex(event => event.type === 'unblocked' && event.forgotten === true)
+    return {
+      client: id,
+      stepMs: CLIENT_STEP_MS,
+      at: store.now(),
+      ...(from !== undefined && { from }),
+      buckets,
+      events: told.events.slice(Math.max(0, first)),
+      ...(told.from !== undefined && { eventsFrom: told.from }),
+    }
   }
 
   async explain(query: ExplainQuery): Promise<Explanation> {

@@ -11,6 +11,16 @@ export interface Catchup {
   readonly gap: boolean
 }
 
+/** What the log still tells of one client. */
+export interface About {
+  /** Oldest first; at most the newest `MOST_ABOUT`. */
+  readonly events: readonly BouncerEvent[]
+  /** Epoch ms of the oldest event that was looked at; undefined: the log is empty. */
+  readonly from: number | undefined
+}
+
+export const MOST_ABOUT = 200
+
 /** The fleet's events in order: append, follow, catch up. */
 export interface EventLog {
   append(event: NewEvent): Answer<void>
@@ -18,6 +28,8 @@ export interface EventLog {
   after(id: string, limit: number): Answer<Catchup>
   /** The newest `limit` events, oldest first. */
   latest(limit: number): Answer<BouncerEvent[]>
+  /** What happened to a client, as far as the log goes back. */
+  about(client: string): Answer<About>
   /** Calls back for every event from now on; returns how to stop. */
   subscribe(listener: Listener): () => void
 }
@@ -55,6 +67,11 @@ export class MemoryEventLog implements EventLog {
 
   latest(limit: number): BouncerEvent[] {
     return this.events.slice(Math.max(0, this.events.length - limit))
+  }
+
+  about(client: string): About {
+    const events = this.events.filter(event => 'client' in event && event.client === client).slice(-MOST_ABOUT)
+    return { events, from: this.events[0]?.at }
   }
 
   subscribe(listener: Listener): () => void {

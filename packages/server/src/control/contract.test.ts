@@ -294,17 +294,26 @@ describe.each(Object.entries(ways))('the control plane %s', (_, open) => {
       expect(Math.max(...buckets.map(({ instances }) => instances))).toBe(1)
     }
     const of = async (client: string) => {
-      const { buckets, ...rest } = await control.clientHistory(client)
+      const { buckets, events, ...rest } = await control.clientHistory(client)
+      for (const event of events) expect(event).toMatchObject({ client: rest.client })
       const sum = (outcome: 'allowed' | 'limited') =>
         buckets.reduce((n, { outcomes }) => n + (outcomes[outcome] ?? 0), 0)
-      return { ...rest, allowed: sum('allowed'), limited: sum('limited') }
+      const told = events.map(({ type }) => type)
+      return { ...rest, told, allowed: sum('allowed'), limited: sum('limited') }
     }
     await until("the client's history", async () => (await of('198.51.100.30')).allowed === 12)
-    expect(await of('203.0.113.9')).toMatchObject({ client: '203.0.113.9', stepMs: 60_000, limited: 5 })
+    expect(await of('203.0.113.9')).toMatchObject({
+      client: '203.0.113.9',
+      stepMs: 60_000,
+      limited: 5,
+      told: expect.arrayContaining(['violation', 'blocked', 'unblocked']),
+    })
     expect(await of('2001:db8:9::1')).toEqual({
       client: '2001:db8:9::/64',
       stepMs: 60_000,
       at: expect.any(Number),
+      eventsFrom: expect.any(Number),
+      told: [],
       allowed: 0,
       limited: 0,
     })

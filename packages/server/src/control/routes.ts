@@ -212,7 +212,8 @@ export const routes: readonly Route[] = [
   route({
     method: 'get',
     path: '/admin/clients/:client/history',
-    summary: 'Its requests by outcome, by the minute, for the last hour',
+    summary:
+      'Its requests by outcome, by the minute, for the last hour; its violations, blocks and unblocks, while the log has them',
     answer: clientHistorySchema,
     handler: call => call.control.clientHistory(p(call, 'client')),
   }),

@@ -1,11 +1,12 @@
 import type { AuditEntry } from '@api-bouncer/limiter/contracts'
 import { Code, Group, Modal, Select, SimpleGrid, Stack, Text, TextInput, UnstyledButton } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
-import { control, keys } from '../../api.ts'
+import { control, every, keys } from '../../api.ts'
+import { bouncer } from '../../commands.ts'
+import { Answer } from '../../components/Answer.tsx'
 import { CommandLine } from '../../components/CommandLine.tsx'
 import { type Column, DataTable } from '../../components/DataTable.tsx'
 import { EmptyState } from '../../components/EmptyState.tsx'
-import { ErrorState } from '../../components/ErrorState.tsx'
 import { PageHead } from '../../components/PageHead.tsx'
 import { disarm } from '../../foreign.ts'
 import { useSearchState } from '../../search.ts'
@@ -52,7 +53,7 @@ export default function Audit() {
   const audit = useQuery({
     queryKey: keys.audit,
     queryFn: () => control.audit({ limit: KEPT }),
-    refetchInterval: 10_000,
+    refetchInterval: every(10_000),
   })
   const [filter, setFilter] = useSearchState('filter')
   const [action, setAction] = useSearchState('action')
@@ -85,18 +86,20 @@ export default function Audit() {
           onChange={value => setAction(value ?? '')}
           w={180}
         />
-        <CommandLine command="bouncer audit" />
+        <CommandLine command={bouncer(['audit'])} />
       </Group>
-      {audit.isError && audit.data === undefined ? (
-        <ErrorState error={audit.error} what="the audit" retry={() => void audit.refetch()} />
-      ) : audit.isSuccess && all.length === 0 ? (
-        <EmptyState
-          what="Nobody has changed anything yet. What operators do stands here:"
-          command="bouncer block 192.0.2.7 --for 1m --reason rehearsal"
-        />
-      ) : (
-        <DataTable label="audit" columns={columnsOf(setOpen)} rows={shown} idOf={({ id }) => id} minWidth={860} />
-      )}
+      <Answer of={audit} what="who changed what">
+        {() =>
+          all.length === 0 ? (
+            <EmptyState
+              what="Nobody has changed anything yet. What operators do stands here:"
+              command={bouncer(['block', '192.0.2.7'], { for: '1m', reason: 'rehearsal' })}
+            />
+          ) : (
+            <DataTable label="audit" columns={columnsOf(setOpen)} rows={shown} idOf={({ id }) => id} minWidth={860} />
+          )
+        }
+      </Answer>
       <Modal
         opened={entry !== undefined}
         onClose={() => setOpen('')}

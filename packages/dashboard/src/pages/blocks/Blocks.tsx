@@ -2,13 +2,13 @@ import type { Block, BlockPage } from '@api-bouncer/limiter/contracts'
 import { Button, Group, Text, TextInput } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
 import { useMemo, useState } from 'react'
-import { control, keys } from '../../api.ts'
+import { control, every, keys } from '../../api.ts'
+import { Answer } from '../../components/Answer.tsx'
 import { BlockDialog } from '../../components/BlockDialog.tsx'
 import { ClientLink } from '../../components/Client.tsx'
 import { Countdown } from '../../components/Countdown.tsx'
 import { type Column, DataTable } from '../../components/DataTable.tsx'
 import { EmptyState } from '../../components/EmptyState.tsx'
-import { ErrorState } from '../../components/ErrorState.tsx'
 import { PageHead } from '../../components/PageHead.tsx'
 import { UnblockDialog } from '../../components/UnblockDialog.tsx'
 import { disarm } from '../../foreign.ts'
@@ -87,7 +87,7 @@ export default function Blocks() {
     queryKey: keys.blocks,
     queryFn: () => control.blocks({ limit: SHOWN }),
     structuralSharing: share,
-    refetchInterval: 15_000,
+    refetchInterval: every(15_000),
   })
   const [filter, setFilter] = useSearchState('filter')
   const [dialog, setDialog] = useSearchState('do')
@@ -127,7 +127,7 @@ export default function Blocks() {
           w={{ base: '100%', sm: 320 }}
         />
         <Text size="sm" c="dimmed" role="status">
-          {blocks.isSuccess ? `${count(shown.length)} of ${count(total)} in force` : ''}
+          {blocks.data ? `${count(shown.length)} of ${count(total)} in force` : ''}
           {all.length < total && `: the first ${count(all.length)} to end are looked at here`}
         </Text>
         {chosen.length > 0 && (
@@ -136,20 +136,22 @@ export default function Blocks() {
           </Button>
         )}
       </Group>
-      {blocks.isError && blocks.data === undefined ? (
-        <ErrorState error={blocks.error} what="the blocks" retry={() => void blocks.refetch()} />
-      ) : blocks.isSuccess && all.length === 0 ? (
-        <EmptyState what="Nobody is blocked. Who breaks limits again and again will be; see it happen:" />
-      ) : (
-        <DataTable
-          label="blocks"
-          columns={columns}
-          rows={shown}
-          idOf={({ client }) => client}
-          minWidth={900}
-          selection={{ selected, onChange: setSelected }}
-        />
-      )}
+      <Answer of={blocks} what="who is blocked">
+        {() =>
+          all.length === 0 ? (
+            <EmptyState what="Nobody is blocked. Who breaks limits again and again will be; see it happen:" />
+          ) : (
+            <DataTable
+              label="blocks"
+              columns={columns}
+              rows={shown}
+              idOf={({ client }) => client}
+              minWidth={900}
+              selection={{ selected, onChange: setSelected }}
+            />
+          )
+        }
+      </Answer>
       <BlockDialog opened={dialog === 'block'} onClose={() => setDialog('')} />
       {unblocking !== undefined && (
         <UnblockDialog client={unblocking} opened onClose={() => setUnblocking(undefined)} />
@@ -157,10 +159,8 @@ export default function Blocks() {
       <UnblockManyDialog
         clients={chosen}
         opened={several}
-        onClose={() => {
-          setSeveral(false)
-          setSelected(new Set())
-        }}
+        onClose={() => setSeveral(false)}
+        onDone={() => setSelected(new Set())}
       />
     </>
   )

@@ -2,12 +2,13 @@ import type { ClientDetail } from '@api-bouncer/limiter/contracts'
 import { Alert, Button, Group, Stack, Text } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
 import { useLocation } from 'wouter'
-import { control, keys } from '../../api.ts'
+import { parseRange } from '../../addresses.ts'
+import { control, every, keys } from '../../api.ts'
 import { bouncer } from '../../commands.ts'
+import { Answer } from '../../components/Answer.tsx'
 import { BlockDialog } from '../../components/BlockDialog.tsx'
 import { CommandLine } from '../../components/CommandLine.tsx'
 import { Countdown } from '../../components/Countdown.tsx'
-import { ErrorState } from '../../components/ErrorState.tsx'
 import { PageHead } from '../../components/PageHead.tsx'
 import { Panel } from '../../components/Panel.tsx'
 import { UnblockDialog } from '../../components/UnblockDialog.tsx'
@@ -50,7 +51,7 @@ function Standing({ detail }: { detail: ClientDetail }) {
       >
         {disarm(block.reason)} · set at {clockTime(block.since)} by {disarm(block.by, 40)}
         {block.policy !== undefined && ` under ${block.policy}`} · until {clockTime(block.until)}
-        {offences > 1 && ` · offence ${offences} within a day`}
+        {offences > 1 && ` · offence ${offences}`}
         <CommandLine command={bouncer(['unblock', client])} />
       </Alert>
     )
@@ -74,7 +75,12 @@ export default function Client({ client }: { client: string }) {
   const detail = useQuery({
     queryKey: keys.client(client),
     queryFn: () => control.client(client),
-    refetchInterval: paused ? false : 2000,
+    refetchInterval: every(paused ? undefined : 2000),
+  })
+  const history = useQuery({
+    queryKey: keys.clientHistory(client),
+    queryFn: () => control.clientHistory(client),
+    refetchInterval: every(paused ? undefined : 10_000),
   })
   const [dialog, setDialog] = useSearchState('do')
   const [, go] = useLocation()
@@ -84,6 +90,8 @@ export default function Client({ client }: { client: string }) {
   // 203.0.113.7 is itself; an IPv6 address is counted by its network.
   const name = known?.client ?? client
   const list = (to: 'allow' | 'deny') => go(`/lists?add=${to}&cidr=${encodeURIComponent(name)}`)
+  // Only addresses go on lists.
+  const isAddress = parseRange(name) !== undefined
   const refuse = readOnly === undefined ? {} : { disabled: true, title: readOnly }
   return (
     <>
@@ -94,39 +102,60 @@ export default function Client({ client }: { client: string }) {
         <Button size="compact-sm" variant="default" onClick={() => setDialog('block')} {...refuse}>
           Block
         </Button>
-        <Button size="compact-sm" variant="default" onClick={() => list('allow')} {...refuse}>
-          Allow
-        </Button>
-        <Button size="compact-sm" variant="default" onClick={() => list('deny')} {...refuse}>
-          Deny
-        </Button>
+        {isAddress && (
+          <>
+            <Button size="compact-sm" variant="default" onClick={() => list('allow')} {...refuse}>
+              Allow
+            </Button>
+            <Button size="compact-sm" variant="default" onClick={() => list('deny')} {...refuse}>
+              Deny
+            </Button>
+          </>
+        )}
       </PageHead>
-      {detail.isError && known === undefined ? (
-        <ErrorState error={detail.error} what={disarm(client, 80)} retry={() => void detail.refetch()} />
-      ) : (
-        <Stack gap={10}>
-          {known && name !== client && (
-            <Text size="sm" c="dimmed">
-              {disarm(client, 80)} is counted as {name}.
-            </Text>
+      <Stack gap={10}>
+        <Answer of={detail} what="how it stands">
+          {known => (
+            <>
+              {name !== client && (
+                <Text size="sm" c="dimmed">
+                  {disarm(client, 80)} is counted as {name}.
+                </Text>
+              )}
+              <Standing detail={known} />
+            </>
           )}
-          {known && <Standing detail={known} />}
-          <History client={name} />
-          <div className="row row-half">
-            <Panel title="Counters">{known && <Counters detail={known} />}</Panel>
-            <Panel title="What it was refused, and when" id="timeline">
-              {known && <Timeline detail={known} />}
-            </Panel>
-          </div>
-          <Explain client={name} />
-          <Group gap="xs">
-            <Text size="xs" c="dimmed">
-              On the command line
-            </Text>
-            <CommandLine command={bouncer(['inspect', name])} />
-          </Group>
-        </Stack>
-      )}
+        </Answer>
+        <Panel title="Requests by outcome, the last hour" id="history">
+          <Answer of={history} what="its requests">
+            {known => <History history={known} />}
+          </Answer>
+        </Panel>
+        <div className="row row-half">
+          <Panel title="Counters">
+            <Answer of={detail} what="what it has used">
+              {known => <Counters detail={known} />}
+            </Answer>
+          </Panel>
+          <Panel title="What happened to it, and when" id="timeline">
+            <Answer of={history} what="its violations and blocks">
+              {history => known && <Timeline detail={known} history={history} />}
+            </Answer>
+          </Panel>
+        </div>
+        <Panel title="Why: what a request would get now" id="explain">
+          {/* It begins where the client was refused last. */}
+          <Answer of={detail} what="its last refusals">
+            {({ refusals: [last] }) => <Explain client={name} route={last?.route ?? 'GET /'} />}
+          </Answer>
+        </Panel>
+        <Group gap="xs">
+          <Text size="xs" c="dimmed">
+            On the command line
+          </Text>
+          <CommandLine command={bouncer(['inspect', name])} />
+        </Group>
+      </Stack>
       <BlockDialog client={name} opened={dialog === 'block'} onClose={close} />
       <UnblockDialog client={name} opened={dialog === 'unblock'} onClose={close} />
     </>

@@ -3,12 +3,12 @@ import { Button, Group, SegmentedControl, TextInput } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
 import { useState } from 'react'
 import { useLocation } from 'wouter'
-import { control, keys } from '../../api.ts'
+import { control, every, keys } from '../../api.ts'
 import { useCalm } from '../../calm.ts'
+import { Answer } from '../../components/Answer.tsx'
 import { ClientLink, clientPath } from '../../components/Client.tsx'
 import { type Column, DataTable } from '../../components/DataTable.tsx'
 import { EmptyState } from '../../components/EmptyState.tsx'
-import { ErrorState } from '../../components/ErrorState.tsx'
 import { Headroom } from '../../components/Headroom.tsx'
 import { PageHead } from '../../components/PageHead.tsx'
 import { useLive } from '../../live.ts'
@@ -48,7 +48,7 @@ export default function Clients() {
   const clients = useQuery({
     queryKey: keys.clients(by),
     queryFn: () => control.clients({ sort: by, limit: SHOWN_CLIENTS }),
-    refetchInterval: paused ? false : 2000,
+    refetchInterval: every(paused ? undefined : 2000),
   })
   const { calm, hold } = useCalm(clients.data ?? [], ({ client }) => client)
   return (
@@ -85,15 +85,17 @@ export default function Clients() {
           </Button>
         </Group>
       </form>
-      {clients.isError && clients.data === undefined ? (
-        <ErrorState error={clients.error} what="the clients" retry={() => void clients.refetch()} />
-      ) : clients.isSuccess && calm.length === 0 ? (
-        <EmptyState what="Nobody has asked for anything lately. Make some traffic:" />
-      ) : (
-        <div {...hold}>
-          <DataTable label="clients" columns={columns} rows={calm} idOf={({ client }) => client} minWidth={700} />
-        </div>
-      )}
+      <Answer of={clients} what="who asks">
+        {() =>
+          calm.length === 0 ? (
+            <EmptyState what="Nobody has asked for anything lately. Make some traffic:" />
+          ) : (
+            <div {...hold}>
+              <DataTable label="clients" columns={columns} rows={calm} idOf={({ client }) => client} minWidth={700} />
+            </div>
+          )
+        }
+      </Answer>
     </>
   )
 }

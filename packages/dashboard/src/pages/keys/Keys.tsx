@@ -5,10 +5,10 @@ import { useState } from 'react'
 import { actor, control, keys as names } from '../../api.ts'
 import { bouncer } from '../../commands.ts'
 import { ActionDialog } from '../../components/ActionDialog.tsx'
+import { Answer } from '../../components/Answer.tsx'
 import { CommandLine } from '../../components/CommandLine.tsx'
 import { type Column, DataTable } from '../../components/DataTable.tsx'
 import { EmptyState } from '../../components/EmptyState.tsx'
-import { ErrorState } from '../../components/ErrorState.tsx'
 import { PageHead } from '../../components/PageHead.tsx'
 import { disarm } from '../../foreign.ts'
 import { bytes, count } from '../../numbers.ts'
@@ -77,22 +77,23 @@ function Key({ name, onClose }: { name: string; onClose: () => void }) {
       closeButtonProps={{ 'aria-label': 'close' }}
     >
       <Stack gap="sm">
-        {key.isError && <ErrorState error={key.error} what="this key" retry={() => void key.refetch()} />}
-        {key.data && (
-          <>
-            <Text size="sm">{disarm(key.data.words, 500)}</Text>
-            <Text size="sm" c="dimmed">
-              {key.data.type}
-              {key.data.ttlMs === undefined ? '' : `, gone in ${span(key.data.ttlMs)}`}
-              {key.data.bytes !== undefined && `, ${bytes(key.data.bytes)}`}
-            </Text>
-            {value !== undefined && (
-              <Code block style={{ maxHeight: 360, overflow: 'auto' }} tabIndex={0}>
-                {value.length > VALUE ? `${value.slice(0, VALUE)}…` : value}
-              </Code>
-            )}
-          </>
-        )}
+        <Answer of={key} what="this key">
+          {info => (
+            <>
+              <Text size="sm">{disarm(info.words, 500)}</Text>
+              <Text size="sm" c="dimmed">
+                {info.type}
+                {info.ttlMs === undefined ? '' : `, gone in ${span(info.ttlMs)}`}
+                {info.bytes !== undefined && `, ${bytes(info.bytes)}`}
+              </Text>
+              {value !== undefined && (
+                <Code block style={{ maxHeight: 360, overflow: 'auto' }} tabIndex={0}>
+                  {value.length > VALUE ? `${value.slice(0, VALUE)}…` : value}
+                </Code>
+              )}
+            </>
+          )}
+        </Answer>
         <CommandLine command={bouncer(['key', 'show', name])} />
         <Group>
           <Button
@@ -162,38 +163,40 @@ export default function Keys() {
           </Button>
         </Group>
       </form>
-      {pages.isError && rows.length === 0 ? (
-        <ErrorState error={pages.error} what="the keys" retry={() => void pages.refetch()} />
-      ) : pages.isSuccess && rows.length === 0 && !pages.hasNextPage ? (
-        <EmptyState what={`No key matches ${match}.`} command={bouncer(['keys'])} />
-      ) : (
-        <>
-          <DataTable
-            label="keys"
-            columns={columnsOf(setOpen, rows)}
-            rows={rows}
-            idOf={({ key }) => key}
-            minWidth={860}
-            height="calc(100vh - 240px)"
-          />
-          <Group gap="xs" mt="xs">
-            <Text size="sm" c="dimmed" role="status">
-              {count(rows.length)} shown{pages.hasNextPage ? ', there are more' : ', that is all'}
-            </Text>
-            {pages.hasNextPage && (
-              <Button
-                size="compact-sm"
-                variant="default"
-                loading={pages.isFetchingNextPage}
-                onClick={() => void pages.fetchNextPage()}
-              >
-                More
-              </Button>
-            )}
-            <CommandLine command={bouncer(match === '*' ? ['keys'] : ['keys', match])} />
-          </Group>
-        </>
-      )}
+      <Answer of={pages} what="the keys">
+        {() =>
+          rows.length === 0 && !pages.hasNextPage ? (
+            <EmptyState what={`No key matches ${match}.`} command={bouncer(['keys'])} />
+          ) : (
+            <>
+              <DataTable
+                label="keys"
+                columns={columnsOf(setOpen, rows)}
+                rows={rows}
+                idOf={({ key }) => key}
+                minWidth={860}
+                height="calc(100vh - 240px)"
+              />
+              <Group gap="xs" mt="xs">
+                <Text size="sm" c="dimmed" role="status">
+                  {count(rows.length)} shown{pages.hasNextPage ? ', there are more' : ', that is all'}
+                </Text>
+                {pages.hasNextPage && (
+                  <Button
+                    size="compact-sm"
+                    variant="default"
+                    loading={pages.isFetchingNextPage}
+                    onClick={() => void pages.fetchNextPage()}
+                  >
+                    More
+                  </Button>
+                )}
+                <CommandLine command={bouncer(match === '*' ? ['keys'] : ['keys', match])} />
+              </Group>
+            </>
+          )
+        }
+      </Answer>
       {open !== '' && <Key name={open} onClose={() => setOpen('')} />}
     </>
   )

@@ -3,7 +3,7 @@ import { useMediaQuery, useViewportSize } from '@mantine/hooks'
 import { type CSSProperties, useEffect } from 'react'
 import { Link } from 'wouter'
 import { EmptyState } from '../../components/EmptyState.tsx'
-import { type newestFrame, useLive } from '../../live.ts'
+import { type Live, useLive } from '../../live.ts'
 import { totalOf } from '../../outcomes.ts'
 import { useSession } from '../../session.ts'
 import { Busiest } from './Busiest.tsx'
@@ -13,9 +13,9 @@ import { ratesOf } from './points.ts'
 import { Requests } from './Requests.tsx'
 import { Tiles } from './Tiles.tsx'
 
-/** Whether anything has been asked for since the page was opened; undefined: nothing is known yet. */
-const isQuiet = (frames: Parameters<typeof newestFrame>[0]['frames']): boolean =>
-  frames.length >= 3 && frames.every(frame => totalOf(ratesOf(frame)) === 0)
+/** Whether nothing has been asked for since the page was opened, as far as the whole fleet could be heard. */
+const isQuiet = (frames: Live['frames']): boolean =>
+  frames.length >= 3 && frames.every(frame => totalOf(ratesOf(frame)) === 0 && frame.store.state === 'ok')
 
 /** The height of the screen that all of it fits on. */
 const LAPTOP = 900

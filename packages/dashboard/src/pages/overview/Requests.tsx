@@ -1,15 +1,17 @@
 import type { StatsRange } from '@api-bouncer/limiter/contracts'
-import { Button, Group, SegmentedControl, UnstyledButton } from '@mantine/core'
+import { Button, Group, SegmentedControl } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
 import { useMemo, useState } from 'react'
-import { useSearchParams } from 'wouter'
-import { control, keys } from '../../api.ts'
+import { control, every, keys } from '../../api.ts'
+import { Unknown } from '../../components/Answer.tsx'
+import { Legend } from '../../components/Legend.tsx'
 import { Panel } from '../../components/Panel.tsx'
 import { type Mark, TimeSeries } from '../../components/TimeSeries.tsx'
 import { sayEvent } from '../../events.ts'
 import { newestFrame, setPaused, useLive } from '../../live.ts'
-import { LOOKS, SHOWN, type Shown } from '../../outcomes.ts'
+import type { Shown } from '../../outcomes.ts'
 import { RANGE_NAMES, RANGES } from '../../ranges.ts'
+import { useSearchState } from '../../search.ts'
 import { clockTime, serverNow, span } from '../../time.ts'
 import { pointsOf } from './points.ts'
 
@@ -19,14 +21,14 @@ const MOST_MARKS = 60
 
 /** Requests by outcome over time, what was kept and what is live. */
 export function Requests({ height }: { height: number }) {
-  const [search, setSearch] = useSearchParams()
-  const asked = search.get('range')
-  const range: StatsRange = asked === '1h' || asked === '24h' ? asked : '5m'
+  const [asked, select] = useSearchState('range', '5m')
+  const range: StatsRange = RANGE_NAMES.find(one => one === asked) ?? '5m'
   const { rangeMs, stepMs } = RANGES[range]
   const history = useQuery({
     queryKey: keys.stats(range),
     queryFn: () => control.stats({ range }),
-    refetchInterval: range === '5m' ? false : stepMs,
+    // What could not be told to the store at its time is told later.
+    refetchInterval: every(Math.max(stepMs, 10_000)),
   })
   const frames = useLive(live => live.frames)
   const newest = useLive(newestFrame)
@@ -61,22 +63,6 @@ export function Requests({ height }: { height: number }) {
     return [...happened, ...held]
   }, [events, pauses, to, rangeMs])
 
-  const toggle = (key: Shown) => {
-    const next = new Set(hidden)
-    if (!next.delete(key)) next.add(key)
-    setHidden(next)
-  }
-  const select = (value: string) =>
-    setSearch(
-      previous => {
-        const next = new URLSearchParams(previous)
-        if (value === '5m') next.delete('range')
-        else next.set('range', value)
-        return next
-      },
-      { replace: true },
-    )
-
   return (
     <Panel
       title="Requests by outcome"
@@ -90,26 +76,13 @@ export function Requests({ height }: { height: number }) {
         </Group>
       }
     >
-      <Group gap="sm" mb={4} role="group" aria-label="outcomes shown">
-        {SHOWN.map(key => (
-          <UnstyledButton
-            key={key}
-            onClick={() => toggle(key)}
-            aria-pressed={!hidden.has(key)}
-            title={`${LOOKS[key].meaning}; click to ${hidden.has(key) ? 'show' : 'hide'}`}
-            fz="xs"
-            td={hidden.has(key) ? 'line-through' : undefined}
-          >
-            <span aria-hidden style={{ color: `var(--${key})` }}>
-              {LOOKS[key].mark}
-            </span>{' '}
-            {LOOKS[key].name}
-          </UnstyledButton>
-        ))}
-        <span style={{ marginLeft: 'auto', fontSize: 12, color: 'var(--mantine-color-dimmed)' }}>
-          requests a second
-        </span>
-      </Group>
+      <Unknown of={history} what="what came before this page was opened" />
+      <Legend
+        hidden={hidden}
+        onChange={setHidden}
+        unit="requests a second"
+        marks={{ block: 'block', change: 'change' }}
+      />
       <TimeSeries
         points={points}
         marks={marks}

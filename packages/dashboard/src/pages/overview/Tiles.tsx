@@ -4,9 +4,10 @@ import { useQuery } from '@tanstack/react-query'
 import { control, keys } from '../../api.ts'
 import { newestFrame, useLive } from '../../live.ts'
 import { millis, percent, percentile, rate } from '../../numbers.ts'
-import { addTallies, hitRate, LOOKS, type Shown, tallyOfPolicies } from '../../outcomes.ts'
+import { hitRate, LOOKS, type Shown, tallyOfPolicies } from '../../outcomes.ts'
+import { RECENT, recent, recentOf } from '../../recent.ts'
 import { serverNow } from '../../time.ts'
-import { pointsOf, ratesOf } from './points.ts'
+import { pointsOf } from './points.ts'
 
 const MINUTE = 60
 
@@ -34,14 +35,28 @@ function Sparkline({ values, color }: { values: readonly number[]; color: string
 interface TileProps {
   readonly name: string
   readonly value: string
+  /** Small, behind the value. */
+  readonly beside?: string
   readonly exact?: string
   readonly note?: string | undefined
   readonly values?: readonly number[]
   readonly color?: string
   readonly mark?: string
+  /** It is the mean of the last seconds. */
+  readonly mean?: boolean
 }
 
-function Tile({ name, value, exact, note, values, color = 'var(--mantine-color-dimmed)', mark }: TileProps) {
+function Tile({
+  name,
+  value,
+  beside,
+  exact,
+  note,
+  values,
+  color = 'var(--mantine-color-dimmed)',
+  mark,
+  mean = false,
+}: TileProps) {
   return (
     <Paper withBorder px="sm" py={6} role="group" aria-label={name} style={{ minWidth: 0 }}>
       <Text size="xs" c="dimmed" tt="uppercase" fw={600} className="foreign">
@@ -51,9 +66,19 @@ function Tile({ name, value, exact, note, values, color = 'var(--mantine-color-d
           </span>
         )}
         {name}
+        {mean && (
+          <Text span inherit tt="none" fw={400}>
+            {` over ${RECENT} s`}
+          </Text>
+        )}
       </Text>
       <Text fz={22} fw={600} lh={1.3} title={exact} className="foreign">
         {value}
+        {beside !== undefined && (
+          <Text span size="xs" c="dimmed" fw={400}>
+            {` ${beside}`}
+          </Text>
+        )}
       </Text>
       {values ? (
         <Sparkline values={values} color={color} />
@@ -75,6 +100,8 @@ const sumOf = (histograms: readonly (readonly number[])[]): number[] =>
 const p99s = (frames: readonly LiveFrame[]) => frames.map(({ latency }) => finite(percentile(latency, 0.99)) ?? 0)
 const finite = (n: number | undefined) => (n === undefined || Number.isFinite(n) ? n : 1000)
 
+const sayTime = (ms: number | undefined) => (ms === Number.POSITIVE_INFINITY ? '> 1 s' : millis(ms))
+
 /** One look: rates by outcome, how much is refused, how long deciding takes, and whether the store is well. */
 export function Tiles() {
   const frames = useLive(live => live.frames)
@@ -84,17 +111,19 @@ export function Tiles() {
   const rates = pointsOf('5m', history.data, frames, newest?.at ?? history.data?.at ?? serverNow())
     .slice(-MINUTE)
     .map(({ rates }) => rates ?? NOTHING)
-  const now = newest && ratesOf(newest)
+  const now = recentOf(frames)
   const outcome = (key: Shown) => ({
     name: `${LOOKS[key].name} /s`,
     mark: LOOKS[key].mark,
     color: `var(--${key})`,
-    value: now ? rate(now[key]) : '–',
-    exact: now ? `${now[key].toFixed(2)} a second: ${LOOKS[key].meaning}` : '',
+    mean: true,
+    value: rate(now.rates?.[key]),
+    exact: now.rates
+      ? `${now.rates[key].toFixed(2)} a second, mean of the last ${RECENT} s: ${LOOKS[key].meaning}`
+      : '',
     values: rates.map(tally => tally[key]),
   })
-  const recent = frames.slice(-10)
-  const latency = sumOf(recent.map(frame => frame.latency))
+  const latency = sumOf(recent(frames).map(frame => frame.latency))
   const [p50, p99] = [percentile(latency, 0.5), percentile(latency, 0.99)]
   const set =
     (history.data?.buckets ?? []).reduce((sum, { blocks }) => sum + blocks, 0) +
@@ -106,20 +135,23 @@ export function Tiles() {
       <Tile {...outcome('blocked')} />
       <Tile
         name="refused"
-        value={percent(hitRate(addTallies(recent.map(({ policies }) => tallyOfPolicies(policies)))))}
-        exact="hit rate: what share of the requests of the last 10 s was limited or blocked"
+        mean
+        value={percent(now.refused)}
+        exact={`hit rate: what share of the requests of the last ${RECENT} s was limited or blocked`}
         values={rates.map(tally => hitRate(tally) ?? 0)}
       />
       <Tile
         name="decision p99"
-        value={p99 === Number.POSITIVE_INFINITY ? '> 1 s' : millis(p99)}
-        exact={`time to decide, last 10 s: p50 ${millis(finite(p50))}, p99 ${millis(finite(p99))}`}
+        mean
+        value={sayTime(p99)}
+        beside={`p50 ${sayTime(p50)}`}
+        exact={`time to decide, last ${RECENT} s`}
         values={p99s(frames.slice(-MINUTE))}
       />
       <Tile
         name="active blocks"
         value={newest ? (newest.activeBlocks === undefined ? 'unknown' : String(newest.activeBlocks)) : '–'}
-        note={`${set > 0 ? `+${set}` : 'none'} in 5m`}
+        note={history.data ? `${set > 0 ? `+${set}` : 'none'} in 5m` : 'unknown how many in 5m'}
       />
       <Tile
         name="store"
@@ -140,6 +172,7 @@ function storeOf({ store }: Pick<LiveFrame, 'store'>): string {
 const nameOf = ({ kind }: LiveFrame['store']) => (kind === 'memory' ? 'embedded' : 'Redis')
 
 function fleetOf({ store, instances }: Pick<LiveFrame, 'store' | 'instances'>): string {
+  if (store.state === 'degraded') return `${nameOf(store)} · others unknown`
   const alive = deciding(instances).length
   const seen = `${alive} instance${alive === 1 ? '' : 's'}`
   return storeOf({ store }) === nameOf(store) ? seen : `${nameOf(store)} · ${seen}`

@@ -1,10 +1,11 @@
 import type { Policy, PolicyRecord } from '@api-bouncer/limiter/contracts'
-import { Button, Modal, Table, Text } from '@mantine/core'
+import { Button, Modal, Table } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
 import { useState } from 'react'
 import { actor, control, keys } from '../../api.ts'
 import { bouncer } from '../../commands.ts'
 import { ActionDialog } from '../../components/ActionDialog.tsx'
+import { Answer } from '../../components/Answer.tsx'
 import { Panel } from '../../components/Panel.tsx'
 import { disarm } from '../../foreign.ts'
 import { useReadOnly } from '../../session.ts'
@@ -22,48 +23,46 @@ export function History({ id, present }: { id: string; present: Policy | undefin
   const newest = records[0]?.version
   return (
     <Panel title="History">
-      {history.isError && (
-        <Text size="sm" c="dimmed">
-          {history.error.message}
-        </Text>
-      )}
-      <div className="scroll">
-        <Table fz="sm" miw={420} aria-label="history">
-          <Table.Tbody>
-            {records.map(record => (
-              <Table.Tr key={record.version}>
-                <Table.Td>v{record.version}</Table.Td>
-                <Table.Td>{clockTime(record.updatedAt)}</Table.Td>
-                <Table.Td className="foreign" maw={160}>
-                  {disarm(record.updatedBy, 40)}
-                </Table.Td>
-                <Table.Td ta="right" style={{ whiteSpace: 'nowrap' }}>
-                  <Button
-                    size="compact-xs"
-                    variant="default"
-                    onClick={() => setShown(record)}
-                    aria-label={`diff of version ${record.version}`}
-                  >
-                    diff
-                  </Button>{' '}
-                  {record.version !== newest && (
-                    <Button
-                      size="compact-xs"
-                      variant="default"
-                      onClick={() => setBack(record)}
-                      aria-label={`roll back to version ${record.version}`}
-                      disabled={readOnly !== undefined}
-                      {...(readOnly && { title: readOnly })}
-                    >
-                      roll back
-                    </Button>
-                  )}
-                </Table.Td>
-              </Table.Tr>
-            ))}
-          </Table.Tbody>
-        </Table>
-      </div>
+      <Answer of={history} what="its versions">
+        {() => (
+          <div className="scroll">
+            <Table fz="sm" aria-label="history">
+              <Table.Tbody>
+                {records.map(record => (
+                  <Table.Tr key={record.version}>
+                    <Table.Td>v{record.version}</Table.Td>
+                    <Table.Td style={{ overflowWrap: 'anywhere' }}>
+                      {clockTime(record.updatedAt)} by {disarm(record.updatedBy, 40)}
+                    </Table.Td>
+                    <Table.Td ta="right" style={{ whiteSpace: 'nowrap' }}>
+                      <Button
+                        size="compact-xs"
+                        variant="default"
+                        onClick={() => setShown(record)}
+                        aria-label={`diff of version ${record.version}`}
+                      >
+                        diff
+                      </Button>{' '}
+                      {record.version !== newest && (
+                        <Button
+                          size="compact-xs"
+                          variant="default"
+                          onClick={() => setBack(record)}
+                          aria-label={`roll back to version ${record.version}`}
+                          disabled={readOnly !== undefined}
+                          {...(readOnly && { title: readOnly })}
+                        >
+                          roll back
+                        </Button>
+                      )}
+                    </Table.Td>
+                  </Table.Tr>
+                ))}
+              </Table.Tbody>
+            </Table>
+          </div>
+        )}
+      </Answer>
       <Modal
         opened={shown !== undefined}
         onClose={() => setShown(undefined)}
@@ -89,7 +88,10 @@ export function History({ id, present }: { id: string; present: Policy | undefin
             effect: 'What it said then is saved as a new version and is in force on every instance within a second.',
             command: bouncer(['policy', 'rollback', id, String(back.version)]),
             run: () => control.rollbackPolicy(id, back.version, actor),
-            done: record => `${id} is as in version ${back.version} again, as v${record.version}`,
+            done: record => {
+              const undo = newest === undefined ? '' : `. Undo: ${bouncer(['policy', 'rollback', id, String(newest)])}`
+              return `${id} is as in version ${back.version} again, as v${record.version}${undo}`
+            },
             children: (
               <YamlDiff before={present ? write(present) : ''} after={write(back.policy)} label="what changes" />
             ),

@@ -3,17 +3,17 @@ import { Anchor, Button, Group, Modal, Stack, Text, TextInput } from '@mantine/c
 import { useQuery } from '@tanstack/react-query'
 import { useState } from 'react'
 import { Link, useLocation } from 'wouter'
-import { control, keys } from '../../api.ts'
+import { control, every, keys } from '../../api.ts'
 import { bouncer } from '../../commands.ts'
+import { Answer } from '../../components/Answer.tsx'
 import { CommandLine } from '../../components/CommandLine.tsx'
 import { type Column, DataTable } from '../../components/DataTable.tsx'
 import { EmptyState } from '../../components/EmptyState.tsx'
-import { ErrorState } from '../../components/ErrorState.tsx'
 import { PageHead } from '../../components/PageHead.tsx'
 import { disarm } from '../../foreign.ts'
 import { useLive } from '../../live.ts'
 import { percent, rate } from '../../numbers.ts'
-import { sumRecent } from '../../recent.ts'
+import { RECENT, sumRecent } from '../../recent.ts'
 import { useSearchState } from '../../search.ts'
 import { useReadOnly } from '../../session.ts'
 import { clockTime } from '../../time.ts'
@@ -108,7 +108,7 @@ function NewDialog({ opened, onClose }: { opened: boolean; onClose: () => void }
 
 /** What is limited where, and what each policy does now. */
 export default function Policies() {
-  const state = useQuery({ queryKey: keys.state, queryFn: () => control.state(), refetchInterval: 10_000 })
+  const state = useQuery({ queryKey: keys.state, queryFn: () => control.state(), refetchInterval: every(10_000) })
   const [dialog, setDialog] = useSearchState('do')
   const readOnly = useReadOnly()
   const policies = state.data?.policies ?? []
@@ -129,25 +129,33 @@ export default function Policies() {
         .map(record => (
           <Pending key={record.policy.id} record={record} />
         ))}
-      {state.isError && state.data === undefined ? (
-        <ErrorState error={state.error} what="the policies" retry={() => void state.refetch()} />
-      ) : state.isSuccess && policies.length === 0 ? (
-        <EmptyState
-          what="No policy: nothing is limited. Write one:"
-          command="bouncer policy set default --create --limit 100/1m"
-        />
-      ) : (
-        <DataTable label="policies" columns={columns} rows={policies} idOf={({ policy }) => policy.id} minWidth={980} />
-      )}
-      {state.data && (
-        <Text size="sm" c="dimmed" mt="xs">
-          The fleet’s penalty:{' '}
-          {state.data.settings.penalty === false
-            ? 'none'
-            : `${state.data.settings.penalty.threshold} violations within ${state.data.settings.penalty.window} block for ${state.data.settings.penalty.block.join(', then ')}`}
-          . IPv6 clients are counted by /{state.data.settings.ipv6Prefix}.
-        </Text>
-      )}
+      <Answer of={state} what="the policies">
+        {({ settings: { penalty, ipv6Prefix } }) => (
+          <>
+            {policies.length === 0 ? (
+              <EmptyState
+                what="No policy: nothing is limited. Write one:"
+                command={bouncer(['policy', 'set', 'default'], { create: true, limit: '100/1m' })}
+              />
+            ) : (
+              <DataTable
+                label="policies"
+                columns={columns}
+                rows={policies}
+                idOf={({ policy }) => policy.id}
+                minWidth={980}
+              />
+            )}
+            <Text size="sm" c="dimmed" mt="xs">
+              /s and refused: mean of the last {RECENT} s. The fleet’s penalty:{' '}
+              {penalty === false
+                ? 'none'
+                : `${penalty.threshold} violations within ${penalty.window} block for ${penalty.block.join(', then ')}`}
+              . IPv6 clients are counted by /{ipv6Prefix}.
+            </Text>
+          </>
+        )}
+      </Answer>
       <NewDialog opened={dialog === 'new'} onClose={() => setDialog('')} />
     </>
   )

@@ -1,13 +1,13 @@
-import type { PolicyRecord } from '@api-bouncer/limiter/contracts'
+import type { ControlState, PolicyRecord } from '@api-bouncer/limiter/contracts'
 import { Alert, Button, Group, Stack, Text } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
 import { useCallback, useEffect, useMemo, useState } from 'react'
 import { useLocation } from 'wouter'
-import { actor, control, keys } from '../../api.ts'
+import { actor, control, every, keys } from '../../api.ts'
 import { bouncer } from '../../commands.ts'
 import { ActionDialog } from '../../components/ActionDialog.tsx'
+import { Answer } from '../../components/Answer.tsx'
 import { CommandLine } from '../../components/CommandLine.tsx'
-import { ErrorState } from '../../components/ErrorState.tsx'
 import { PageHead } from '../../components/PageHead.tsx'
 import { Panel } from '../../components/Panel.tsx'
 import { disarm } from '../../foreign.ts'
@@ -24,14 +24,17 @@ import { YamlDiff, YamlEditor } from './Yaml.tsx'
 
 /** One policy: a form and its YAML, two ways to the same draft. */
 export default function Policy({ id }: { id: string }) {
-  const state = useQuery({ queryKey: keys.state, queryFn: () => control.state(), refetchInterval: 10_000 })
+  const state = useQuery({ queryKey: keys.state, queryFn: () => control.state(), refetchInterval: every(10_000) })
   const [create] = useSearchState('create')
-  if (state.isError && state.data === undefined) {
-    return <ErrorState error={state.error} what={disarm(id, 80)} retry={() => void state.refetch()} />
-  }
-  if (!state.data) return <PageHead title={id} />
-  const record = state.data.policies.find(({ policy }) => policy.id === id)
-  return <Editor id={id} record={record} isNew={create === 'yes'} />
+  const find = ({ policies }: ControlState) => policies.find(({ policy }) => policy.id === id)
+  return (
+    <>
+      {!state.data && <PageHead title={disarm(id, 80)} />}
+      <Answer of={state} what="the policies">
+        {known => <Editor id={id} record={find(known)} isNew={create === 'yes'} />}
+      </Answer>
+    </>
+  )
 }
 
 interface EditorProps {

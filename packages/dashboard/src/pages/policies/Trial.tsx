@@ -2,7 +2,8 @@ import { own } from '@api-bouncer/limiter/client'
 import type { Policy } from '@api-bouncer/limiter/contracts'
 import { Button, Group, Text } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
-import { control, keys } from '../../api.ts'
+import { control, every, keys } from '../../api.ts'
+import { Answer } from '../../components/Answer.tsx'
 import { Panel } from '../../components/Panel.tsx'
 import { count, percent } from '../../numbers.ts'
 import { addTallies, hitRate, tallyOf, totalOf, ZERO } from '../../outcomes.ts'
@@ -13,7 +14,7 @@ export function Trial({ policy, onPromote }: { policy: Policy; onPromote: () => 
   const history = useQuery({
     queryKey: keys.stats('1h'),
     queryFn: () => control.stats({ range: '1h' }),
-    refetchInterval: 10_000,
+    refetchInterval: every(10_000),
   })
   const readOnly = useReadOnly()
   const buckets = history.data?.buckets ?? []
@@ -24,15 +25,21 @@ export function Trial({ policy, onPromote }: { policy: Policy; onPromote: () => 
   const enforced = others.length === 0 ? ZERO : addTallies(others.map(([, counts]) => tallyOf(counts)))
   return (
     <Panel title="On trial, the last hour" id="trial">
-      <Text size="sm">
-        {passed + refused === 0
-          ? 'No request has come where it applies.'
-          : `It would have refused ${count(refused)} of ${count(passed + refused)} requests (${percent(refused / (passed + refused))}).`}
-      </Text>
-      <Text size="sm">
-        What is enforced refused {count(enforced.limited + enforced.blocked)} of {count(totalOf(enforced))} requests
-        everywhere ({percent(hitRate(enforced))}).
-      </Text>
+      <Answer of={history} what="what it would have done">
+        {() => (
+          <>
+            <Text size="sm">
+              {passed + refused === 0
+                ? 'No request has come where it applies.'
+                : `It would have refused ${count(refused)} of ${count(passed + refused)} requests (${percent(refused / (passed + refused))}).`}
+            </Text>
+            <Text size="sm">
+              What is enforced refused {count(enforced.limited + enforced.blocked)} of {count(totalOf(enforced))}{' '}
+              requests everywhere ({percent(hitRate(enforced))}).
+            </Text>
+          </>
+        )}
+      </Answer>
       <Group mt="xs">
         <Button
           size="compact-sm"

@@ -1,6 +1,6 @@
 import { compareIds } from '../../contracts/event-id.ts'
 import { type BouncerEvent, eventSchema, type NewEvent } from '../../contracts/index.ts'
-import type { Catchup, EventLog, Listener } from '../../events/event-log.ts'
+import { type About, type Catchup, type EventLog, type Listener, MOST_ABOUT } from '../../events/event-log.ts'
 import { type Connection, OPERATOR_MS } from './connection.ts'
 import { withTimeout } from './evaluate.ts'
 import type { Keys } from './keys.ts'
@@ -68,6 +68,23 @@ export class RedisEventLog implements EventLog {
     return eventsOf(await this.newest(limit)).reverse()
   }
 
+  /** Reads the log backwards; what names the client is understood, the rest only looked over. */
+  async about(client: string): Promise<About> {
+    const name = JSON.stringify({ client }).slice(1, -1)
+    const found: BouncerEvent[] = []
+    let from: number | undefined
+    for (let to = '+'; found.length < MOST_ABOUT; ) {
+      const entries = await this.backwards(to, READ)
+      const named = entries.filter(([, fields]) => fields.some(field => field.includes(name)))
+      found.push(...eventsOf(named.map(parseEntry)).filter(event => 'client' in event && event.client === client))
+      const oldest = entries.at(-1)?.[0]
+      if (oldest !== undefined) from = timeOf(oldest)
+      if (oldest === undefined || entries.length < READ) break
+      to = `(${oldest}`
+    }
+    return { events: found.slice(0, MOST_ABOUT).reverse(), from }
+  }
+
   subscribe(listener: Listener): () => void {
     this.listeners.add(listener)
     return () => this.listeners.delete(listener)
@@ -119,7 +136,7 @@ export class RedisEventLog implements EventLog {
   }
 
   private tellGap(after: string, { id, prev }: Placed): void {
-    const at = Number(id.split('-')[0])
+    const at = timeOf(id)
     const place = { id: compareIds(prev, after) > 0 ? prev : after, prev: after }
     this.tell({ type: 'gap', ...place, at, instance: this.instance, after })
   }
@@ -140,9 +157,11 @@ export class RedisEventLog implements EventLog {
   }
 
   private async newest(limit: number): Promise<Placed[]> {
-    const { commands } = this.connection
-    const entries = await withTimeout(commands.xrevrange(this.keys.log, '+', '-', 'COUNT', limit), OPERATOR_MS)
-    return entries.map(parseEntry)
+    return (await this.backwards('+', limit)).map(parseEntry)
+  }
+
+  private backwards(to: string, limit: number): Promise<Entry[]> {
+    return withTimeout(this.connection.commands.xrevrange(this.keys.log, to, '-', 'COUNT', limit), OPERATOR_MS)
   }
 
   /** Sends all there is, until something does not go out. */
@@ -175,6 +194,11 @@ export class RedisEventLog implements EventLog {
   }
 }
 
+/** An entry of the stream: its id, and its fields in pairs. */
+type Entry = [string, string[]]
+
+const timeOf = (id: string) => Number(id.split('-')[0])
+
 const eventsOf = (placed: readonly Placed[]) => placed.flatMap(({ event }) => event ?? [])
 
 /** Whether something between `after` and the first of these is lost: dropped by the cap, or with the log before this one. */
@@ -193,9 +217,9 @@ function parseMessage(text: string): Placed | undefined {
   }
 }
 
-function parseEntry([id, fields]: [string, string[]]): Placed {
+function parseEntry([id, fields]: Entry): Placed {
   const of = (name: string) => fields[fields.indexOf(name) + 1] ?? ''
-  const [prev, instance, at] = [of('prev'), of('instance'), Number(id.split('-')[0])]
+  const [prev, instance, at] = [of('prev'), of('instance'), timeOf(id)]
   try {
     return { id, prev, event: eventSchema.safeParse({ ...JSON.parse(of('event')), id, prev, at, instance }).data }
   } catch {
