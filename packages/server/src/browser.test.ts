@@ -261,7 +261,7 @@ describe('an attack', () => {
         tiles: ['allowed /s', 'limited /s', 'blocked /s'].map(name => Number(of(name))),
         refused: of('refused'),
         rates,
-        all: [Number(all[2].textContent), all[3].textContent],
+        all: [Number(all[1].textContent), all[2].textContent],
       }
     })()`
     await many('198.51.100.32', 110)

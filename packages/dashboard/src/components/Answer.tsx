@@ -1,5 +1,5 @@
 import { Button, Stack, Text } from '@mantine/core'
-import type { ReactNode } from 'react'
+import { type ReactNode, useRef } from 'react'
 import { isAway, sayError } from '../api.ts'
 import { clockTime, serverNow } from '../time.ts'
 
@@ -17,7 +17,11 @@ interface Props<T> {
 }
 
 /** What is not known, or old, and why; nothing when the newest answer is there. */
-export function Unknown<T>({ of: { data, error, dataUpdatedAt, refetch }, what }: Props<T>) {
+export function Unknown<T>({ of: { data, error: newest, dataUpdatedAt, refetch }, what }: Props<T>) {
+  // While it is asked for again the last answer stands.
+  const last = useRef<Error>(null)
+  if (newest || data !== undefined) last.current = newest
+  const error = last.current
   if (!error) {
     return data === undefined ? (
       <Text size="sm" c="dimmed" role="status">

@@ -83,7 +83,7 @@ function PolicyStep({ policy, matched, method, path }: Explanation) {
     <List size="sm" listStyleType="none">
       {matched.map(one => (
         <List.Item key={one.policy}>
-          <Anchor component={Link} href={`/policies/${encodeURIComponent(one.policy)}`} size="sm">
+          <Anchor component={Link} href={`/policies/${encodeURIComponent(one.policy)}`} size="sm" underline="always">
             {one.policy}
           </Anchor>{' '}
           {one.policy === policy ? 'decides' : one.mode === 'shadow' ? 'on trial, refuses nobody' : 'matches too'}:{' '}

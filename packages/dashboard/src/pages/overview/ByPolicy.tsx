@@ -66,8 +66,7 @@ export function ByPolicy() {
               {policies.length > 0 && (
                 <Table.Tfoot>
                   <Table.Tr>
-                    <Table.Th>all requests</Table.Th>
-                    <Table.Th />
+                    <Table.Th colSpan={2}>all requests</Table.Th>
                     <Table.Th ta="right">{rate(all.perSecond)}</Table.Th>
                     <Table.Th ta="right">{percent(all.refused)}</Table.Th>
                   </Table.Tr>
