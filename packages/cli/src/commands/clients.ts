@@ -1,4 +1,5 @@
-import { type ClientSummary, deciding } from '@api-bouncer/limiter/contracts'
+import { deciding } from '@api-bouncer/limiter/client'
+import type { ClientSummary } from '@api-bouncer/limiter/contracts'
 import type { CommandRoom } from '../command.ts'
 import { rate } from '../numbers.ts'
 import { whole } from '../options.ts'

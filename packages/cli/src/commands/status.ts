@@ -1,5 +1,5 @@
-import { formatRemaining } from '@api-bouncer/limiter/client'
-import { deciding, type Status } from '@api-bouncer/limiter/contracts'
+import { deciding, formatRemaining } from '@api-bouncer/limiter/client'
+import type { Status } from '@api-bouncer/limiter/contracts'
 import type { CommandRoom } from '../command.ts'
 import { count, rate } from '../numbers.ts'
 import { type Column, columnsOf as fitOf, printOne, type Styles, table } from '../output.ts'

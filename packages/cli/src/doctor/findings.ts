@@ -1,11 +1,5 @@
-import {
-  type ControlState,
-  type Diagnosis,
-  deciding,
-  formatRemaining,
-  type ListEntry,
-  type Status,
-} from '@api-bouncer/limiter/contracts'
+import { deciding, formatRemaining } from '@api-bouncer/limiter/client'
+import type { ControlState, Diagnosis, ListEntry, Status } from '@api-bouncer/limiter/contracts'
 import { count } from '../numbers.ts'
 import { rangeOf } from '../who.ts'
 

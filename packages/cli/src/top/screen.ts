@@ -1,4 +1,4 @@
-import { deciding } from '@api-bouncer/limiter/contracts'
+import { deciding } from '@api-bouncer/limiter/client'
 import { count } from '../numbers.ts'
 import type { Styles } from '../output.ts'
 import { safe, truncate, width } from '../text.ts'

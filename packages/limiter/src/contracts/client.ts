@@ -1,4 +1,5 @@
 // What a program needs that only calls a control plane: a command line starts without loading the schemas.
+export * from './deciding.ts'
 export * from './duration.ts'
 export * from './errors.ts'
 export * from './event-id.ts'

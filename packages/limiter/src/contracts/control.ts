@@ -99,10 +99,6 @@ export const statusSchema = z.object({
 })
 export type Status = z.infer<typeof statusSchema>
 
-/** Of all that live, those that decide requests: the instances that a change has to reach. */
-export const deciding = <T extends { readonly decides?: boolean | undefined }>(all: readonly T[]): T[] =>
-  all.filter(({ decides = true }) => decides)
-
 export const unblockOptions = strict({
   /** Leave the counters; lift the block and clear the violations only. */
   keepCounters: z.boolean().default(false),

@@ -1,4 +1,5 @@
 export * from './control.ts'
+export * from './deciding.ts'
 export * from './decision.ts'
 export * from './duration.ts'
 export * from './errors.ts'

@@ -1,4 +1,5 @@
-import { deciding, type LiveFrame } from '@api-bouncer/limiter/contracts'
+import { deciding } from '@api-bouncer/limiter/client'
+import type { LiveFrame } from '@api-bouncer/limiter/contracts'
 import { Paper, Text } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
 import { control, keys } from '../../api.ts'
