@@ -64,7 +64,7 @@ import type { BlockPlace } from '../stores/store.ts'
 import type { NewAuditEntry } from './audit.ts'
 import type { FleetView } from './fleet-view.ts'
 import { clientDetail, explain, listClients, lookAtClients } from './insight.ts'
-import { applyChange, type Change } from './ledger.ts'
+import { applyChange, type Change, unreadable } from './ledger.ts'
 import { parseWith } from './parse.ts'
 
 export interface OperatorOptions {
@@ -250,7 +250,7 @@ export class Operator implements ControlPlane, FleetView {
   async confirmPolicy(id: string, actor: Actor): Promise<PolicyRecord> {
     return this.change(actor, state => {
       const current = recordOf(state, id)
-      if (!current) throw noSuchPolicy(id)
+      if (!current) throw state.unreadable?.includes(id) ? unreadable(`policy "${id}"`) : noSuchPolicy(id)
       if (!current.revert)
         throw new BouncerError('ERR_INVALID', `policy "${id}" waits for no confirmation`, 'It is in force for good')
       if (this.options.backend.store.now() >= current.revert.at) {
@@ -267,7 +267,7 @@ export class Operator implements ControlPlane, FleetView {
   async deletePolicy(id: string, expectedVersion: number | undefined, actor: Actor): Promise<void> {
     await this.change(actor, state => {
       const current = recordOf(state, id)
-      if (!current) throw noSuchPolicy(id)
+      if (!current) throw state.unreadable?.includes(id) ? unreadable(`policy "${id}"`) : noSuchPolicy(id)
       refuseStale(id, current.version, expectedVersion)
       const enforced = state.policies.filter(({ policy }) => policy.mode === 'enforce')
       if (enforced.length === 1 && enforced[0] === current) {

@@ -9,8 +9,7 @@ import {
   policyRecordSchema,
   settingsSchema,
 } from '../../contracts/index.ts'
-import { type Change, KEPT_VERSIONS, type Ledger } from '../../control/ledger.ts'
-import { BouncerError } from '../../errors.ts'
+import { type Change, KEPT_VERSIONS, type Ledger, unreadable } from '../../control/ledger.ts'
 import { type Connection, OPERATOR_MS } from './connection.ts'
 import { withTimeout } from './evaluate.ts'
 import type { Keys } from './keys.ts'
@@ -184,16 +183,20 @@ export class RedisLedger implements Ledger {
       keptSettings.parse(JSON.parse(text)),
     ])
     const tombstones: Record<string, number> = {}
+    const unread: string[] = []
     const policies = Object.entries(raw.policies).flatMap(([id, text]) => {
       const readable = isTombstone(text)
         ? []
         : this.readable([text], one => [policyRecordSchema.parse(JSON.parse(one))])
       // Its version stays known, so that the next one is higher.
-      if (readable.length === 0) tombstones[id] = versionOf(text)
+      if (readable.length === 0) {
+        tombstones[id] = versionOf(text)
+        if (!isTombstone(text)) unread.push(id)
+      }
       return readable
     })
     const lists = this.readable(Object.values(raw.lists), text => [listEntrySchema.parse(JSON.parse(text))])
-    return { epoch: raw.epoch, policies, tombstones, settings, lists }
+    return { epoch: raw.epoch, policies, tombstones, settings, lists, ...(unread.length > 0 && { unreadable: unread }) }
   }
 
   private async merge({ epoch, policies, settings, lists }: Raw): Promise<void> {
@@ -272,11 +275,7 @@ function inPlaceOf<T extends object>(stored: string | undefined, schema: z.ZodOb
     parsed = JSON.parse(stored)
     schema.parse(parsed)
   } catch {
-    throw new BouncerError(
-      'ERR_CONFLICT',
-      `${what} was written by another version, and this one cannot read it`,
-      'Change it through an instance of that version (bouncer status lists them), or upgrade this one',
-    )
+    throw unreadable(what)
   }
   const unknown = Object.entries(parsed as object).filter(([field]) => !(field in schema.shape))
   return JSON.stringify({ ...Object.fromEntries(unknown), ...record })

@@ -129,12 +129,17 @@ test('newer and older instances beside us: all are in the view, what is known ho
   await commit(look, to => to.hset(key('policies'), 'future', future))
   await until('its epoch', async () => second.bouncer.epoch === Number(await look.get(key('epoch'))))
   expect((await second.peek('c4')).policy).toBe('default')
-  await expect(
-    second.bouncer.control.putPolicy({ ...limited(5), id: 'future', match: '/x' }, undefined, ann),
-  ).rejects.toMatchObject({
-    code: 'ERR_CONFLICT',
-    message: expect.stringMatching(/policy "future" was written by another version, and this one cannot read it/),
-  })
+  const { control } = second.bouncer
+  for (const change of [
+    control.putPolicy({ ...limited(5), id: 'future', match: '/x' }, undefined, ann),
+    control.confirmPolicy('future', ann),
+    control.deletePolicy('future', undefined, ann),
+  ]) {
+    await expect(change).rejects.toMatchObject({
+      code: 'ERR_CONFLICT',
+      message: expect.stringMatching(/policy "future" was written by another version, and this one cannot read it/),
+    })
+  }
   expect(await look.hget(key('policies'), 'future')).toBe(future)
 
   expect(await allowed(second)).toBe(true)
