@@ -47,6 +47,8 @@ export const controlStateSchema = z.object({
   policies: z.array(policyRecordSchema),
   /** Deleted policies and the version they had, so that an old copy never brings one back. */
   tombstones: z.record(z.string(), z.int()),
+  /** Policies that another version wrote and this one cannot read: left out, and not to be written over. */
+  unreadable: z.array(z.string()).optional(),
   settings: settingsSchema,
   lists: z.array(listEntrySchema),
 })

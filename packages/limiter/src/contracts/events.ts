@@ -72,7 +72,14 @@ export const LATENCY_BUCKETS = [
   0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1,
 ] as const
 
-export const outcomeCounts = z.partialRecord(z.enum([...OUTCOMES, 'shadow-allowed', 'shadow-limited']), z.int())
+const COUNTED = [...OUTCOMES, 'shadow-allowed', 'shadow-limited'] as const
+/** Outcomes that only a newer version has are left out. */
+export const outcomeCounts = z.object(
+  Object.fromEntries(COUNTED.map(outcome => [outcome, z.int().exactOptional()])) as Record<
+    (typeof COUNTED)[number],
+    z.ZodExactOptional<z.ZodInt>
+  >,
+)
 export type OutcomeCounts = z.infer<typeof outcomeCounts>
 
 /** So many clients are told apart in one second by one instance. */
@@ -80,7 +87,8 @@ export const TOP_CLIENTS = 1024
 
 /** What one instance did in the last second. Who shows the fleet adds the frames up. */
 export const statsFrameSchema = z.object({
-  v: z.literal(1),
+  /** Grows when a field changes its meaning; one more field is no new number. */
+  v: z.int(),
   at: z.number(),
   instance: z.string(),
   version: z.string(),
@@ -123,3 +131,19 @@ export const statsFrameSchema = z.object({
   }),
 })
 export type StatsFrame = z.infer<typeof statsFrameSchema>
+
+/**
+ * A frame of any version. Who it is, which version, and by which epoch it decides stays for ever where it is, so that nobody
+ * who lives is missing from the fleet; what this version cannot read of the rest reads as nothing.
+ */
+export const foreignFrameSchema = statsFrameSchema.extend({
+  policies: statsFrameSchema.shape.policies.catch({}),
+  latency: statsFrameSchema.shape.latency.catch([]),
+  top: statsFrameSchema.shape.top.catch([]),
+  lately: statsFrameSchema.shape.lately.catch(undefined),
+  blocks: z.int().catch(0),
+  overflow: z.int().catch(0),
+  degraded: statsFrameSchema.shape.degraded.catch(undefined),
+  proxy: statsFrameSchema.shape.proxy.catch(undefined),
+  store: statsFrameSchema.shape.store.catch({ kind: 'unknown', state: 'ok' }),
+})

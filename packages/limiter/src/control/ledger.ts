@@ -1,4 +1,5 @@
 import type { ControlState, ListEntry, NewEvent, PolicyRecord, Settings } from '../contracts/index.ts'
+import { BouncerError } from '../errors.ts'
 import type { Answer } from '../stores/store.ts'
 
 /** One change of the control state; exactly one of the three. */
@@ -21,6 +22,14 @@ export interface Ledger {
 }
 
 export const KEPT_VERSIONS = 50
+
+/** Nobody writes over what they cannot read. */
+export const unreadable = (what: string) =>
+  new BouncerError(
+    'ERR_CONFLICT',
+    `${what} was written by another version, and this one cannot read it`,
+    'Change it through an instance of that version (bouncer status lists them), or upgrade this one',
+  )
 
 /** The state after a change; pure. */
 export function applyChange(state: ControlState, change: Change, epoch: number): ControlState {

@@ -66,7 +66,7 @@ import type { BlockPlace } from '../stores/store.ts'
 import type { NewAuditEntry } from './audit.ts'
 import type { FleetView } from './fleet-view.ts'
 import { allowlistedBy, clientDetail, explain, listClients, lookAtClients } from './insight.ts'
-import { applyChange, type Change } from './ledger.ts'
+import { applyChange, type Change, unreadable } from './ledger.ts'
 import { parseWith } from './parse.ts'
 
 export interface OperatorOptions {
@@ -264,6 +264,7 @@ export class Operator implements ControlPlane, FleetView {
     return this.change(actor, state => {
       const current = recordOf(state, id)
       if (!current) {
+        if (state.unreadable?.includes(id)) throw unreadable(`policy "${id}"`)
         if (own(state.tombstones, id) === undefined) throw noSuchPolicy(id)
         throw new BouncerError(
           'ERR_NOT_FOUND',
@@ -287,7 +288,7 @@ export class Operator implements ControlPlane, FleetView {
   async deletePolicy(id: string, expectedVersion: number | undefined, actor: Actor): Promise<void> {
     await this.change(actor, state => {
       const current = recordOf(state, id)
-      if (!current) throw noSuchPolicy(id)
+      if (!current) throw state.unreadable?.includes(id) ? unreadable(`policy "${id}"`) : noSuchPolicy(id)
       refuseStale(id, current.version, expectedVersion)
       const now = this.options.backend.store.now()
       const isEnforced = (record: PolicyRecord, at: number) => inForce(record, at)?.mode === 'enforce'

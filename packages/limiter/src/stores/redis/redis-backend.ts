@@ -1,4 +1,10 @@
-import { type ControlState, INSTANCE_SILENT_MS, own, type StatsFrame, statsFrameSchema } from '../../contracts/index.ts'
+import {
+  type ControlState,
+  foreignFrameSchema,
+  INSTANCE_SILENT_MS,
+  own,
+  type StatsFrame,
+} from '../../contracts/index.ts'
 import type { Logger } from '../../options.ts'
 import type { Backend } from '../backend.ts'
 import type { MemoryStoreOptions } from '../memory/memory-store.ts'
@@ -225,10 +231,10 @@ export function redisBackend(
   }
 }
 
-/** Undefined for what a newer version wrote and this one cannot read. */
+/** Undefined for what is no frame. */
 function readFrame(text: string): StatsFrame | undefined {
   try {
-    return statsFrameSchema.parse(JSON.parse(text))
+    return foreignFrameSchema.parse(JSON.parse(text))
   } catch {
     return undefined
   }

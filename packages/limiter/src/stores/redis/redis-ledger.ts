@@ -1,13 +1,15 @@
+import * as z from 'zod'
 import {
   type ControlState,
   type ListEntry,
   listEntrySchema,
   type NewEvent,
+  own,
   type PolicyRecord,
   policyRecordSchema,
   settingsSchema,
 } from '../../contracts/index.ts'
-import { type Change, KEPT_VERSIONS, type Ledger } from '../../control/ledger.ts'
+import { type Change, KEPT_VERSIONS, type Ledger, unreadable } from '../../control/ledger.ts'
 import { type Connection, OPERATOR_MS } from './connection.ts'
 import { withTimeout } from './evaluate.ts'
 import type { Keys } from './keys.ts'
@@ -27,6 +29,9 @@ interface Raw {
   readonly lists: Readonly<Record<string, string>>
 }
 
+/** Kept settings: a newer version may have some that this one does not know. */
+const keptSettings = z.object(settingsSchema.shape)
+
 const listField = ({ list, cidr }: Pick<ListEntry, 'list' | 'cidr'>) => `${list} ${cidr}`
 
 /** Policies, lists and settings in Redis: the truth for every instance. Keeps the last state it saw for when Redis is away. */
@@ -39,6 +44,8 @@ export class RedisLedger implements Ledger {
   /** What this instance decides by, and puts back when Redis has lost it: the seed until Redis has said more. */
   private raw: Raw
   private known: ControlState
+  /** As last read: what a change is made from. */
+  private seen: Raw
   private adopted = false
   /** Redis may lack something that is known here. Who only looks on puts nothing in. */
   private mustMerge: boolean
@@ -66,6 +73,7 @@ export class RedisLedger implements Ledger {
       settings: JSON.stringify(seed.settings),
       lists: Object.fromEntries(seed.lists.map(entry => [listField(entry), JSON.stringify(entry)])),
     }
+    this.seen = this.raw
     this.warn = warn
   }
 
@@ -161,24 +169,34 @@ export class RedisLedger implements Ledger {
       if (error) throw error
       return reply
     }) as [string | null, Record<string, string>, string | null, Record<string, string>]
-    return { epoch: Number(epochNow), policies: records, settings: settingsNow ?? this.raw.settings, lists: entries }
+    this.seen = {
+      epoch: Number(epochNow),
+      policies: records,
+      settings: settingsNow ?? this.raw.settings,
+      lists: entries,
+    }
+    return this.seen
   }
 
   private parse(raw: Raw): ControlState {
     const [settings = this.known.settings] = this.readable([raw.settings], text => [
-      settingsSchema.parse(JSON.parse(text)),
+      keptSettings.parse(JSON.parse(text)),
     ])
     const tombstones: Record<string, number> = {}
+    const unread: string[] = []
     const policies = Object.entries(raw.policies).flatMap(([id, text]) => {
       const readable = isTombstone(text)
         ? []
         : this.readable([text], one => [policyRecordSchema.parse(JSON.parse(one))])
       // Its version stays known, so that the next one is higher.
-      if (readable.length === 0) tombstones[id] = versionOf(text)
+      if (readable.length === 0) {
+        tombstones[id] = versionOf(text)
+        if (!isTombstone(text)) unread.push(id)
+      }
       return readable
     })
     const lists = this.readable(Object.values(raw.lists), text => [listEntrySchema.parse(JSON.parse(text))])
-    return { epoch: raw.epoch, policies, tombstones, settings, lists }
+    return { epoch: raw.epoch, policies, tombstones, settings, lists, ...(unread.length > 0 && { unreadable: unread }) }
   }
 
   private async merge({ epoch, policies, settings, lists }: Raw): Promise<void> {
@@ -199,10 +217,13 @@ export class RedisLedger implements Ledger {
   }
 
   private writeOf(change: Change): { key: string; history?: string; args: (string | number)[] } {
-    const { keys } = this
+    const { keys, seen } = this
     if ('policy' in change) {
       const { id } = change.policy.policy
-      return { key: keys.policies, history: keys.history(id), args: ['hset', id, JSON.stringify(change.policy)] }
+      const stored = own(seen.policies, id)
+      const live = stored === undefined || isTombstone(stored) ? undefined : stored
+      const record = inPlaceOf(live, policyRecordSchema, change.policy, `policy "${id}"`)
+      return { key: keys.policies, history: keys.history(id), args: ['hset', id, record] }
     }
     if ('deletedPolicy' in change) {
       const { id, version } = change.deletedPolicy
@@ -212,10 +233,22 @@ export class RedisLedger implements Ledger {
         args: ['hset', id, JSON.stringify({ deleted: true, version })],
       }
     }
-    if ('settings' in change) return { key: keys.settings, args: ['set', JSON.stringify(change.settings)] }
+    if ('settings' in change) {
+      return {
+        key: keys.settings,
+        args: ['set', inPlaceOf(seen.settings, keptSettings, change.settings, 'the settings')],
+      }
+    }
     const field = listField('list' in change ? change.list : change.deletedList)
     return 'list' in change
-      ? { key: keys.lists, args: ['hset', field, JSON.stringify(change.list)] }
+      ? {
+          key: keys.lists,
+          args: [
+            'hset',
+            field,
+            inPlaceOf(own(seen.lists, field), listEntrySchema, change.list, `the entry "${field}"`),
+          ],
+        }
       : { key: keys.lists, args: ['hdel', field] }
   }
 
@@ -232,6 +265,20 @@ export class RedisLedger implements Ledger {
       }
     })
   }
+}
+
+/** A record as it is written over another: what a newer version has put there besides, stays; what cannot be read, too. */
+function inPlaceOf<T extends object>(stored: string | undefined, schema: z.ZodObject, record: T, what: string): string {
+  if (stored === undefined) return JSON.stringify(record)
+  let parsed: unknown
+  try {
+    parsed = JSON.parse(stored)
+    schema.parse(parsed)
+  } catch {
+    throw unreadable(what)
+  }
+  const unknown = Object.entries(parsed as object).filter(([field]) => !(field in schema.shape))
+  return JSON.stringify({ ...Object.fromEntries(unknown), ...record })
 }
 
 function envelope(text: string): { deleted?: unknown; version?: unknown } {
