@@ -5,6 +5,7 @@ import { type Connection, connect } from './connection.ts'
 import { CommandError, type Context, EXIT, FORMATS, type GlobalOptions } from './context.ts'
 import { describe } from './problem.ts'
 import { ROOMS } from './rooms.ts'
+import { fold } from './text.ts'
 
 /** Parses a command line, loads the one command it names and runs it. Never throws; sets the exit code. */
 export async function run(argv: readonly string[], io: NodeJS.Process): Promise<void> {
@@ -77,7 +78,11 @@ function programOf({ stdout }: NodeJS.Process): Command {
     .exitOverride()
     .helpCommand(false)
     .showSuggestionAfterError()
-    .configureOutput({ writeOut: text => stdout.write(text), writeErr: () => {}, outputError: () => {} })
+    .configureOutput({
+      writeOut: text => stdout.write(fold(text, stdout.columns)),
+      writeErr: () => {},
+      outputError: () => {},
+    })
     .configureHelp({
       commandUsage,
       optionDescription,

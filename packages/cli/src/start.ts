@@ -16,8 +16,8 @@ export async function start(io: NodeJS.Process, home: string): Promise<void> {
     const { version } = JSON.parse(readFileSync(join(home, 'package.json'), 'utf8'))
     io.stdout.write(`bouncer ${version}\n`)
   } else if (argv.length === 0 || (argv.length === 1 && (first === '--help' || first === '-h' || first === 'help'))) {
-    const { helpText } = await import('./catalog.ts')
-    io.stdout.write(helpText())
+    const [{ helpText }, { fold }] = await Promise.all([import('./catalog.ts'), import('./text.ts')])
+    io.stdout.write(fold(helpText(), io.stdout.columns))
   } else {
     const { run } = await import('./commands.ts')
     await run(argv, io)

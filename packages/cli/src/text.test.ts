@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { csvCell, safe, safeJson, truncate, width } from './text.ts'
+import { csvCell, fold, safe, safeJson, truncate, width } from './text.ts'
 
 describe('what others wrote', () => {
   it.each([
@@ -60,5 +60,19 @@ describe('columns on a terminal', () => {
     ['abc', 0, ''],
   ])('%s in %i is %s', (text, columns, cut) => {
     expect(truncate(text, columns)).toBe(cut)
+  })
+})
+
+describe('text on a narrow terminal', () => {
+  it('breaks between words, under the cell they belong to, and leaves commands whole', () => {
+    const help = '  --rps <rate>  requests a second, at most 20000\nplain words that are too long for it\n'
+    const command = '  bouncer load --rps 500 --fail-if x /api/data\n'
+    expect(fold(help + command, 32)).toBe(
+      `  --rps <rate>  requests a\n${' '.repeat(16)}second, at most\n${' '.repeat(16)}20000\nplain words that are too long\n  for it\n${command}`,
+    )
+    expect(fold(help, undefined)).toBe(help)
+    expect(fold(`\x1b[31mproblem\x1b[39m  one two three four`, 20)).toBe(
+      `\x1b[31mproblem\x1b[39m  one two\n${' '.repeat(9)}three four`,
+    )
   })
 })

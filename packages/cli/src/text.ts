@@ -70,3 +70,29 @@ export function flow(parts: readonly string[], columns = Number.POSITIVE_INFINIT
   }
   return lines.join('\n')
 }
+
+/**
+ * Breaks lines between words where they are wider than a terminal; what follows stands under the last cell of the left half.
+ * A command stays on its line, to be copied.
+ */
+export const fold = (text: string, columns = Number.POSITIVE_INFINITY): string =>
+  text
+    .split('\n')
+    .map(line => (width(line) <= columns || /^ *bouncer /.test(line) ? line : foldLine(line, columns)))
+    .join('\n')
+
+function foldLine(line: string, columns: number): string {
+  const gaps = [...line.matchAll(/ {2,}(?=\S)/g)].map(({ 0: gap, index }) => width(line.slice(0, index) + gap))
+  const indent = ' '.repeat(Math.max(2, ...gaps.filter(at => at <= columns / 2)))
+  const lines: string[] = []
+  let last: string | undefined
+  for (const word of line.split(' ')) {
+    const longer = last === undefined ? word : `${last} ${word}`
+    if (last === undefined || last.trim() === '' || width(longer) <= columns) last = longer
+    else {
+      lines.push(last.trimEnd())
+      last = indent + word
+    }
+  }
+  return [...lines, last].join('\n')
+}

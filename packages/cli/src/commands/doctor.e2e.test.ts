@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { RedisServer } from '@api-bouncer/limiter/testing/redis-server'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { endAll, type RealServer, realServer, run } from './real.fixture.ts'
+import { endAll, hasTmux, type RealServer, realServer, run, Terminal } from './real.fixture.ts'
 
 let server: RealServer
 let redis: RedisServer
@@ -24,6 +24,14 @@ describe('doctor', () => {
     expect(stdout).toMatch(/^nothing found of \d+ things looked at, 1 could not be looked at\n/)
     expect(stdout).toMatch(/^unknown {2}proxy +no instance has seen a request yet/m)
     expect(code).toBe(0)
+  })
+
+  it.runIf(hasTmux)('breaks no word on a narrow terminal', async () => {
+    const terminal = Terminal.open('doctor', server.env, 60, 40)
+    const screen = await terminal.shows('ended with 0')
+    expect(screen.replace(/\n +/g, ' ')).toMatch(
+      /proxy +this process has seen no request yet, which would show its proxies/,
+    )
   })
 
   it('says what it found, with its mend, worst first: exit 1', async () => {

@@ -10,7 +10,7 @@ import { isLoopback, judgeExposure, judgeState, judgeStatus } from '../doctor/fi
 import { count } from '../numbers.ts'
 import { type Column, printOne, type Styles } from '../output.ts'
 import { describe } from '../problem.ts'
-import { safe } from '../text.ts'
+import { fold, safe } from '../text.ts'
 
 export const command: CommandRoom = {
   register(program, context) {
@@ -27,11 +27,16 @@ export const command: CommandRoom = {
           throw new CommandError(EXIT.usage, lines.join('\n').replace(/^bouncer: /, ''))
         })
         const found = diagnoses.filter(({ verdict }) => verdict === 'warning' || verdict === 'problem')
-        printOne(of, { findings: found.length, diagnoses }, styles => report(diagnoses, styles), {
-          rows: diagnoses,
-          columns: COLUMNS,
-          lines: true,
-        })
+        printOne(
+          of,
+          { findings: found.length, diagnoses },
+          styles => fold(report(diagnoses, styles), of.stdout.columns),
+          {
+            rows: diagnoses,
+            columns: COLUMNS,
+            lines: true,
+          },
+        )
         if (found.length > 0) throw new CommandError(EXIT.failed, '')
       })
   },

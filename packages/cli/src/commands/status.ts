@@ -3,7 +3,7 @@ import type { Status } from '@api-bouncer/limiter/contracts'
 import type { CommandRoom } from '../command.ts'
 import { count, rate } from '../numbers.ts'
 import { type Column, columnsOf as fitOf, printOne, type Styles, table } from '../output.ts'
-import { flow, safe } from '../text.ts'
+import { flow, fold, safe } from '../text.ts'
 import { exact } from '../time.ts'
 
 export const command: CommandRoom = {
@@ -16,7 +16,8 @@ export const command: CommandRoom = {
         const of = context(command)
         const status = await (await of.control()).status()
         const cells = { rows: status.instances, columns: columnsOf(status), lines: true }
-        printOne(of, status, styles => statusText(status, styles, of.now(), fitOf(of.stdout)), cells)
+        const text = (styles: Styles) => statusText(status, styles, of.now(), fitOf(of.stdout))
+        printOne(of, status, styles => fold(text(styles), of.stdout.columns), cells)
       })
   },
 }

@@ -4,7 +4,7 @@ import type { ControlPlane, Status } from '@api-bouncer/limiter/contracts'
 import { CommandError, type Context, EXIT } from '../context.ts'
 import { columnsOf, printJson, stylesOf } from '../output.ts'
 import { screens } from '../screens.ts'
-import { safeJson } from '../text.ts'
+import { fold, safeJson } from '../text.ts'
 import { type Cleaned, clean, knownOf } from './cleaning.ts'
 import { addressOf } from './clients.ts'
 import { failModesBetween, freshStatus } from './fail-modes.ts'
@@ -62,7 +62,7 @@ export async function rehearse(context: Context, options: LoadOptions): Promise<
     if (options.out !== undefined) save(options.out, report)
     if (context.options.output === 'json') printJson(context, report)
     else if (context.options.output === 'ndjson') stdout.write(`${safeJson(report)}\n`)
-    else stdout.write(summary(report, title, stylesOf(context, stdout), columnsOf(stdout)))
+    else stdout.write(fold(summary(report, title, stylesOf(context, stdout), columnsOf(stdout)), stdout.columns))
     const say = (message: string) => stderr.write(`bouncer: ${message}\n`)
     if (!interrupted) conclude(report, unclean, say)
     else if (unclean !== undefined) say(unclean)
