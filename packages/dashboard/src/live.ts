@@ -76,7 +76,8 @@ function hear({ events, dropped }: LiveEvents): void {
   change({ events: [...newest, ...behind.events].slice(0, KEPT_EVENTS), dropped: sum })
   for (const event of events) {
     for (const key of STALE[event.type] ?? []) stale.add(key)
-    if (event.type === 'blocked' || event.type === 'unblocked') stale.add(keys.client(event.client))
+    if (event.type === 'blocked' || event.type === 'unblocked')
+      stale.add(keys.client(event.client)).add(keys.explain(event.client))
   }
   refresh()
 }

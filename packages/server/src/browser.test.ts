@@ -251,7 +251,7 @@ describe('an attack', () => {
     const numbers = `(() => {
       const of = name => {
         const [label, value] = document.querySelector('[role=group][aria-label="' + name + '"]').children
-        if (!label.textContent.endsWith('over 10 s')) throw Error(label.textContent)
+        if (!label.textContent.endsWith(' · 10 s')) throw Error(label.textContent)
         return value.textContent
       }
       const table = document.querySelector('table[aria-label=policies]')

@@ -59,7 +59,7 @@ function Tile({
   mean = false,
 }: TileProps) {
   return (
-    <Paper withBorder px="sm" py={6} role="group" aria-label={name} style={{ minWidth: 0 }}>
+    <Paper withBorder px="xs" py={6} role="group" aria-label={name} style={{ minWidth: 0 }}>
       <Text size="xs" c="dimmed" tt="uppercase" fw={600} className="foreign">
         {mark !== undefined && (
           <span aria-hidden style={{ color }}>
@@ -69,7 +69,7 @@ function Tile({
         {name}
         {mean && (
           <Text span inherit tt="none" fw={400}>
-            {` over ${RECENT} s`}
+            {` · ${RECENT} s`}
           </Text>
         )}
       </Text>
