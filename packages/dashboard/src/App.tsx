@@ -1,26 +1,31 @@
 import { Center, Loader } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
-import { Activity, lazy, Suspense, useEffect } from 'react'
+import { Activity, Suspense, useEffect, useState } from 'react'
 import { Redirect, Route, Router, Switch } from 'wouter'
-import { keys, queries, whenSignedOut, whoAmI } from './api.ts'
+import { usePathname } from 'wouter/use-browser-location'
+import { forgetAnswers, keys, queries, whenSignedOut, whoAmI } from './api.ts'
+import { fetchPages, lazyPages } from './code.ts'
+import { ErrorBoundary } from './components/ErrorBoundary.tsx'
 import { ErrorState } from './components/ErrorState.tsx'
 import { Shell } from './components/Shell.tsx'
-import { connectLive, disconnectLive } from './live.ts'
-// The overview comes with the page; the others when they are asked for.
+import { connectLive, disconnectLive, newestFrame, useLive } from './live.ts'
 import { Overview } from './pages/overview/Overview.tsx'
 import { SignIn } from './pages/sign-in/SignIn.tsx'
 import { type Known, SessionContext } from './session.ts'
 import { setServerTime } from './time.ts'
 
-const Clients = lazy(() => import('./pages/clients/Clients.tsx'))
-const Client = lazy(() => import('./pages/client/Client.tsx'))
-const Blocks = lazy(() => import('./pages/blocks/Blocks.tsx'))
-const Lists = lazy(() => import('./pages/lists/Lists.tsx'))
-const Policies = lazy(() => import('./pages/policies/Policies.tsx'))
-const Policy = lazy(() => import('./pages/policies/Policy.tsx'))
-const Keys = lazy(() => import('./pages/keys/Keys.tsx'))
-const Audit = lazy(() => import('./pages/audit/Audit.tsx'))
-const Fleet = lazy(() => import('./pages/fleet/Fleet.tsx'))
+/** When what one looks at is there, the rest of the code may come. */
+const SETTLED_MS = 2000
+
+/** What an address names after its page, decoded once: the router decodes a part of it, which cannot be told from the rest. */
+function nameIn(pathname: string): string {
+  const name = pathname.split('/').slice(3).join('/').replace(/\/$/, '')
+  try {
+    return decodeURIComponent(name)
+  } catch {
+    return name
+  }
+}
 
 const waiting = (
   <Center h="60vh">
@@ -48,6 +53,9 @@ export function App() {
   const session = useQuery({ queryKey: keys.session, queryFn: arrive, staleTime: Number.POSITIVE_INFINITY })
   const ended = session.data?.ended
   const signedIn = session.data != null && ended === undefined
+  const pathname = usePathname()
+  const [pages, setPages] = useState(lazyPages)
+  const isLive = useLive(live => newestFrame(live) !== undefined)
 
   useEffect(() => {
     whenSignedOut(forget)
@@ -60,6 +68,18 @@ export function App() {
     if (session.data) setServerTime(session.data.now)
   }, [session.data])
 
+  useEffect(() => {
+    if (!isLive) return
+    const timer = setTimeout(() => void fetchPages(), SETTLED_MS)
+    return () => clearTimeout(timer)
+  }, [isLive])
+
+  // What the page was drawn from may be what is wrong.
+  const retry = () => {
+    forgetAnswers()
+    setPages(lazyPages)
+  }
+
   if (session.isPending) return waiting
   if (session.isError && session.data === undefined) {
     return <ErrorState error={session.error} what="the control plane" retry={() => void session.refetch()} />
@@ -71,32 +91,36 @@ export function App() {
           {ended !== undefined && <SignIn ended={ended} />}
           <Activity mode={ended === undefined ? 'visible' : 'hidden'}>
             <Shell>
-              <Suspense fallback={waiting}>
-                <Switch>
-                  <Route path="/" component={Overview} />
-                  <Route path="/clients" component={Clients} />
-                  <Route path="/clients/:client">
-                    {({ client }) => <Client key={client} client={decodeURIComponent(client)} />}
-                  </Route>
-                  <Route path="/blocks" component={Blocks} />
-                  <Route path="/lists" component={Lists} />
-                  <Route path="/policies" component={Policies} />
-                  <Route path="/policies/:id">{({ id }) => <Policy key={id} id={decodeURIComponent(id)} />}</Route>
-                  <Route path="/keys" component={Keys} />
-                  <Route path="/audit" component={Audit} />
-                  <Route path="/fleet" component={Fleet} />
-                  <Route path="/sign-in">
-                    <Redirect to="/" replace />
-                  </Route>
-                  <Route>
-                    <ErrorState
-                      error={new Error('There is no such page')}
-                      what={location.pathname}
-                      retry={() => location.assign('/dashboard')}
-                    />
-                  </Route>
-                </Switch>
-              </Suspense>
+              <ErrorBoundary key={pathname} onRetry={retry}>
+                <Suspense fallback={waiting}>
+                  <Switch>
+                    <Route path="/" component={Overview} />
+                    <Route path="/clients" component={pages.Clients} />
+                    <Route path="/clients/*">
+                      <pages.Client key={pathname} client={nameIn(pathname)} />
+                    </Route>
+                    <Route path="/blocks" component={pages.Blocks} />
+                    <Route path="/lists" component={pages.Lists} />
+                    <Route path="/policies" component={pages.Policies} />
+                    <Route path="/policies/*">
+                      <pages.Policy key={pathname} id={nameIn(pathname)} />
+                    </Route>
+                    <Route path="/keys" component={pages.Keys} />
+                    <Route path="/audit" component={pages.Audit} />
+                    <Route path="/fleet" component={pages.Fleet} />
+                    <Route path="/sign-in">
+                      <Redirect to="/" replace />
+                    </Route>
+                    <Route>
+                      <ErrorState
+                        error={new Error('There is no such page')}
+                        what={pathname}
+                        retry={() => location.assign('/dashboard')}
+                      />
+                    </Route>
+                  </Switch>
+                </Suspense>
+              </ErrorBoundary>
             </Shell>
           </Activity>
         </SessionContext>

@@ -70,11 +70,8 @@ export async function signOut(): Promise<void> {
   csrf = undefined
 }
 
-/** What an error says to a person. */
-export const sayError = (error: unknown): string => {
-  const { message, mend } = error as Error & { mend?: string }
-  return mend === undefined ? message : `${message}. ${mend}`
-}
+/** What an error says to a person; how to mend it is part of that. */
+export const sayError = (error: unknown): string => (error as Error).message
 
 const RETRY_MS = 3000
 
@@ -98,6 +95,10 @@ export const queries = new QueryClient({
     },
   },
 })
+
+/** All but who is signed in. */
+export const forgetAnswers = (): void =>
+  queries.removeQueries({ predicate: ({ queryKey }) => queryKey[0] !== keys.session[0] })
 
 /** Names of what is asked for, so that a change can say what it made old. */
 export const keys = {

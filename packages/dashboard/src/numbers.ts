@@ -7,6 +7,10 @@ export const rate = (perSecond: number | undefined): string =>
 
 export const count = (n: number): string => whole.format(n)
 
+/** `2 of 3 instances` */
+export const instancesOf = ({ seen, of }: { readonly seen: number; readonly of: number }): string =>
+  `${seen} of ${of} instance${of === 1 ? '' : 's'}`
+
 export const percent = (share: number | undefined): string =>
   share === undefined ? '–' : `${tenths.format(share * 100)} %`
 

@@ -87,5 +87,11 @@ export function span(ms: number): string {
   return m > 0 ? `${m}m ${two(s)}s` : `${s}s`
 }
 
+/** What is left until `at`, as a command takes it: `3541s`; undefined when that is over. */
+export function leftUntil(at: number): string | undefined {
+  const seconds = Math.ceil((at - serverNow()) / 1000)
+  return seconds > 0 ? formatDuration(seconds * 1000) : undefined
+}
+
 /** A setting's duration: `60000` is `1m`. */
 export const duration = (ms: number): string => formatDuration(ms)

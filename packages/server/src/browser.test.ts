@@ -1,9 +1,11 @@
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
 import { RedisServer, startCluster } from '@api-bouncer/limiter/testing/redis-server'
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { enter, launch, pageOf, violationsOf } from './browser.fixture.ts'
 import { IDLE_MS, Sessions } from './control/session.ts'
-import { raw, type TestServer, TOKEN, testServer, VIEWER_TOKEN } from './testing.ts'
+import { ROOT, raw, type TestServer, TOKEN, testServer, VIEWER_TOKEN } from './testing.ts'
 
 let browser: Browser
 let server: TestServer
@@ -49,6 +51,25 @@ const confirm = (page: Page, name: string | RegExp) =>
     .getByRole('dialog')
     .getByRole('button', { name, exact: typeof name === 'string' })
     .click()
+
+/** What a button copies. */
+const copied = async (page: Page, of: RegExp) =>
+  ((await page.getByRole('button', { name: of }).getAttribute('aria-label')) ?? '').replace('copy the command ', '')
+
+/** Runs a line that the page shows, as a shell would that has `bouncer` and the token. */
+const runs = (command: string) =>
+  promisify(execFile)(
+    'sh',
+    ['-c', `bouncer() { '${process.execPath}' packages/cli/bin/bouncer.js "$@"; }\n${command}`],
+    {
+      cwd: ROOT,
+      env: { ...process.env, BOUNCER_TOKEN: TOKEN },
+    },
+  )
+
+/** In an answer of the page: the command after its words. */
+const offered = async (page: Page, words: string) =>
+  ((await page.getByText(words).first().textContent()) ?? '').split(words)[1] as string
 
 describe('signing in', () => {
   test('by token; a wrong one is told to be', async () => {
@@ -324,8 +345,14 @@ describe('policies', () => {
       .getByRole('dialog')
       .getByText(/more than 2 of 30/)
       .waitFor()
+    // The command does the same, on this server, with no file that is not there.
+    const command = await copied(page, /policy apply/)
+    const twin = command.replaceAll('auth', 'twin')
+    expect((await runs(twin)).stdout).toMatch(/created +twin v1/)
+    expect((await server.admin('GET', '/admin/policies/twin')).body.policy.limits).toMatchObject([{ limit: 2 }])
+    await server.admin('DELETE', '/admin/policies/twin')
     await confirm(page, 'Save')
-    await page.getByText(/Saved auth v2, in force on 1 of 1 instances/).waitFor()
+    await page.getByText(/Saved auth v2, in force on 1 of 1 instance\./).waitFor()
     expect(await many('198.51.100.40', 3, '/auth/login')).toBe(429)
     await page.getByRole('button', { name: 'roll back to version 1' }).click()
     await confirm(page, 'Roll back')
@@ -371,7 +398,8 @@ describe('policies', () => {
     await page.getByRole('button', { name: 'Create it again' }).click()
     await page.getByRole('button', { name: 'Save…' }).click()
     await confirm(page, 'Save')
-    await page.getByText(/Saved auth v/).waitFor()
+    // There is no version between to go back to.
+    await page.getByText(/Saved auth v3, .* Undo: bouncer policy rm auth/).waitFor()
     const { body } = await server.admin('GET', '/admin/policies/auth')
     expect(body).toMatchObject({ policy: { limits: [{ limit: 8 }] } })
   })
@@ -385,7 +413,7 @@ describe('policies', () => {
     await page.getByText('It would have refused 3 of 5 requests').waitFor()
     await page.getByRole('button', { name: 'Enforce it' }).click()
     await confirm(page, 'Save')
-    await page.getByText(/Saved trial v2, in force on 1 of 1 instances/).waitFor()
+    await page.getByText(/Saved trial v2, in force on 1 of 1 instance\./).waitFor()
     await page.getByRole('button', { name: 'Enforce it' }).waitFor({ state: 'detached' })
     expect(await many('198.51.100.46', 3)).toBe(429)
   })
@@ -403,6 +431,66 @@ describe('policies', () => {
   })
 })
 
+describe('no white page', () => {
+  test('code that cannot be fetched is told of in its place, and comes once it can be', async () => {
+    const { page, faults: seen } = await pageOf(browser)
+    const gone = '**/assets/Policies-*.js'
+    // As when a newer build took its place.
+    await page.route(gone, route => route.fulfill({ status: 404 }))
+    await page.goto(`${server.controlPlane}/dashboard`)
+    await enter(page)
+    const to = (name: string) => page.getByRole('navigation', { name: 'pages' }).first().getByRole('link', { name })
+    await to('Policies').click()
+    await page
+      .getByRole('alert')
+      .getByText(/code could not be fetched/)
+      .waitFor()
+    await page.getByRole('button', { name: 'Reload' }).waitFor()
+    await to('Lists').click()
+    await page.getByRole('heading', { name: 'Lists' }).waitFor()
+    await to('Policies').click()
+    await page.unroute(gone)
+    await page.getByRole('button', { name: 'Try again' }).click()
+    await page.getByRole('link', { name: 'auth' }).waitFor()
+    expect(seen.filter(fault => !fault.includes('code could not be fetched'))).toEqual([])
+  })
+
+  test('with the network away the other pages are there: their code came when there was time', async () => {
+    const page = await open()
+    const last = `performance.getEntriesByType('resource').some(({ name, responseEnd }) => /Fleet-.*js$/.test(name) && responseEnd > 0)`
+    await expect.poll(() => page.evaluate(last), { timeout: 15_000 }).toBe(true)
+    await page.context().setOffline(true)
+    await page.getByRole('navigation', { name: 'pages' }).first().getByRole('link', { name: 'Policies' }).click()
+    await page.getByRole('heading', { name: 'Policies' }).waitFor()
+  })
+
+  test('what cannot be drawn is told of in its place, and drawn anew from a new answer', async () => {
+    const { page, faults: seen } = await pageOf(browser)
+    await page.route('**/admin/blocks*', route => route.fulfill({ json: { blocks: [null], total: 1 } }))
+    await page.goto(`${server.controlPlane}/dashboard/blocks`)
+    await enter(page)
+    await page
+      .getByRole('alert')
+      .getByText(/The dashboard has a fault: /)
+      .waitFor()
+    await page.unroute('**/admin/blocks*')
+    await page.getByRole('button', { name: 'Try again' }).click()
+    await page.getByText('Nobody is blocked').waitFor()
+    expect(seen.length).toBeGreaterThan(0)
+  })
+
+  test.each(['50%', '%2F', 'a/b', 'what?', '#1', 'Zoë 你好', 'two words', 'a%20b', '2001:db8::/64'])(
+    'the client %j has a page by its address',
+    async client => {
+      const { body } = await server.admin('POST', '/admin/blocks', { client, for: '1h' })
+      const page = await open(`/clients/${encodeURIComponent(client)}?explain=GET%20%2F50%2525`)
+      await page.getByRole('heading', { name: body.block?.client ?? body.client, exact: true }).waitFor()
+      await page.getByText(/Blocked: ends in/).waitFor()
+      expect(await page.getByLabel('path').inputValue()).toBe('/50%25')
+    },
+  )
+})
+
 test('a page that one comes back to shows its rows', async () => {
   await server.admin('POST', '/admin/blocks', { client: '198.51.100.66', for: '10m' })
   const page = await open()
@@ -417,20 +505,27 @@ test('a page that one comes back to shows its rows', async () => {
 
 test('lists, keys and the audit do what they say', async () => {
   const page = await open('/lists?add=deny&cidr=203.0.113.0/24')
-  await page
-    .getByRole('dialog')
-    .getByText(/bouncer deny add 203\.0\.113\.0\/24/)
-    .waitFor()
+  const dialog = page.getByRole('dialog')
+  await dialog.getByText(`bouncer deny add 203.0.113.0/24 --url ${server.controlPlane}`).waitFor()
+  await dialog.getByLabel('For', { exact: true }).fill('1h')
   await confirm(page, 'Deny')
   await page
     .getByText(/is on the denylist/)
     .first()
     .waitFor()
+  await dialog.waitFor({ state: 'detached' })
+  expect(new URL(page.url()).search).toBe('')
   expect((await server.as('203.0.113.9', '/api/data')).status).toBe(403)
   await page.goto(`${server.controlPlane}/dashboard/lists?list=deny`)
   await page.getByRole('button', { name: 'remove 203.0.113.0/24' }).click()
   await confirm(page, 'Remove')
   await page.getByText('Nobody is on the denylist.').waitFor()
+  await page.getByText(`bouncer deny add 192.0.2.0/24 --comment why --url ${server.controlPlane}`).waitFor()
+  // It is put back for what was left of its time.
+  await runs(await offered(page, 'Put it back: '))
+  const [entry] = (await server.admin('GET', '/admin/lists')).body.deny
+  expect(entry.expiresAt - Date.now()).toBeGreaterThan(3_500_000)
+  expect(entry.expiresAt - Date.now()).toBeLessThan(3_601_000)
 
   await many('198.51.100.50', 3)
   await page.goto(`${server.controlPlane}/dashboard/keys?match=*198.51.100.50*`)
@@ -449,6 +544,39 @@ test('lists, keys and the audit do what they say', async () => {
     await page.getByText(action, { exact: true }).first().waitFor()
 })
 
+test('what an operator types is told what it will be, and what the server would refuse is not sent', async () => {
+  await server.admin('PUT', '/admin/lists/allow/10.0.0.0%2F8', { comment: 'office' })
+  const page = await open('/blocks?do=block')
+  const dialog = page.getByRole('dialog')
+  const client = dialog.getByRole('textbox', { name: 'Client' })
+  await client.fill('999.1.1.1')
+  await dialog.getByText('It looks like an address, but is none').waitFor()
+  expect(await dialog.getByRole('button', { name: 'Block', exact: true }).isDisabled()).toBe(true)
+  await client.fill('a b\u0007c')
+  await dialog.getByText('it will be taken as a client id, kept as a%20b%07c').waitFor()
+  await confirm(page, 'Block')
+  await page.getByRole('link', { name: 'a%20b%07c' }).waitFor()
+  await page.getByRole('button', { name: 'unblock a%20b%07c' }).click()
+  await confirm(page, 'Unblock')
+  await page.getByText('Nobody is blocked').waitFor()
+  await runs(await offered(page, 'Block it again: '))
+  const { blocks } = (await server.admin('GET', '/admin/blocks')).body
+  expect(blocks).toMatchObject([{ client: 'a%20b%07c' }])
+  expect(blocks[0].until - Date.now()).toBeLessThan(901_000)
+  // No list has such a one.
+  await page.getByRole('link', { name: 'a%20b%07c' }).first().click()
+  await page.getByRole('heading', { name: 'a%20b%07c' }).waitFor()
+  expect(await page.getByRole('button', { name: 'Deny' }).isVisible()).toBe(false)
+
+  await page.goto(`${server.controlPlane}/dashboard/lists?add=deny&cidr=10.1.2.3`)
+  await dialog.getByText(/10\.0\.0\.0\/8 is on the allowlist, which wins/).waitFor()
+  expect(await dialog.getByRole('button', { name: 'Deny', exact: true }).isDisabled()).toBe(true)
+  await dialog.getByLabel('Address or range').fill('10.0.0.0/7')
+  await dialog.getByText(/where both hold, the allowlist wins/).waitFor()
+  await confirm(page, 'Deny')
+  await page.getByText(/10\.0\.0\.0\/7 is on the denylist/).waitFor()
+})
+
 test('many are let back in with one question', async () => {
   for (let i = 1; i <= 12; i++) await server.admin('POST', '/admin/blocks', { client: `192.0.2.${i}`, for: '1h' })
   const page = await open('/blocks')
@@ -456,6 +584,9 @@ test('many are let back in with one question', async () => {
   await page.getByLabel('filter').fill('192.0.2.1')
   await page.getByText('4 of 12 in force').waitFor()
   await page.getByLabel('select all').check()
+  await page.getByRole('button', { name: 'Unblock 4' }).click()
+  await confirm(page, 'Cancel')
+  await page.getByRole('dialog').waitFor({ state: 'detached' })
   await page.getByRole('button', { name: 'Unblock 4' }).click()
   await confirm(page, 'Unblock 4')
   await page.getByText('Unblocked 4 clients').waitFor()
@@ -496,7 +627,7 @@ test('the keyboard is enough: through the overview, to the palette, and a client
   expect(passed.filter(name => name.startsWith('unseen'))).toEqual([])
   expect(passed.slice(0, 3)).toEqual(['Skip to the page', 'Overview', 'Clients'])
   for (const name of [
-    '⌘K: find and do',
+    'Ctrl K: find and do',
     'pause',
     '198.51.100.78',
     'default',
@@ -769,6 +900,9 @@ test.each(['light', 'dark'] as const)(
   async colorScheme => {
     await many('198.51.100.20', 106)
     await server.admin('PUT', '/admin/lists/allow/10.0.0.0%2F8', { comment: 'office' })
+    await server.admin('PUT', '/admin/policies/auth', {
+      policy: { id: 'auth', match: '/auth/*', limits: [{ limit: 1000, window: '1h' }] },
+    })
     const page = await open('/', { colorScheme })
     const found: string[] = []
     for (const path of PAGES) {
@@ -779,6 +913,12 @@ test.each(['light', 'dark'] as const)(
       await page.setViewportSize({ width: 360, height: 800 })
       const wide = await page.evaluate('document.documentElement.scrollWidth')
       if (wide !== 360) found.push(`${path} is ${wide} wide at 360`)
+      const cut = await page.evaluate(
+        `['counters', 'history'].filter(name => { const box = document.querySelector('table[aria-label="' + name + '"]')?.closest('.scroll'); return box && box.scrollWidth > box.clientWidth })`,
+      )
+      found.push(...(cut as string[]).map(name => `${path} ${name} is cut at 360`))
+      if (!(await page.getByRole('button', { name: /find and do/ }).isVisible()))
+        found.push(`${path} hides the palette`)
       await page.setViewportSize({ width: 1280, height: 800 })
     }
     expect(found).toEqual([])

@@ -1,8 +1,8 @@
-import { parseDuration } from '@api-bouncer/limiter/client'
+import { parseDuration, spellTyped } from '@api-bouncer/limiter/client'
 import { Alert, Anchor, TextInput } from '@mantine/core'
 import { useState } from 'react'
 import { Link } from 'wouter'
-import { isRange } from '../addresses.ts'
+import { isRange, parseRange, sayClient } from '../addresses.ts'
 import { actor, control } from '../api.ts'
 import { bouncer } from '../commands.ts'
 import { disarm } from '../foreign.ts'
@@ -26,7 +26,10 @@ export function BlockDialog({ client: given, opened, onClose }: Props) {
   const badTime =
     ms === undefined || ms < 1000 || ms > 365 * 86_400_000 ? 'A time such as 15m, 4h or 7d, from 1s to 365d' : undefined
   const range = isRange(client)
-  const problem = client === '' ? 'Whom?' : range ? 'A range is denied, not blocked' : badTime
+  const { problem: slip, note } = sayClient(client)
+  const problem = client === '' ? 'Whom?' : range ? 'A range is denied, not blocked' : (slip ?? badTime)
+  // As it is printed elsewhere: a shell would take what could shape a terminal.
+  const named = parseRange(client) ? client : spellTyped(client)
   const why = reason.trim() === '' ? undefined : reason.trim()
   return (
     <ActionDialog
@@ -38,7 +41,7 @@ export function BlockDialog({ client: given, opened, onClose }: Props) {
         destructive: true,
         effect:
           'Every request of this client is refused, everywhere, until the time is over or somebody lets it back in.',
-        command: bouncer(['block', client === '' ? 'CLIENT' : client], { for: duration, reason: why }),
+        command: bouncer(['block', client === '' ? 'CLIENT' : named], { for: duration, reason: why }),
         problem,
         run: () => control.block({ client, for: duration, ...(why !== undefined && { reason: why }) }, actor),
         done: block =>
@@ -48,7 +51,8 @@ export function BlockDialog({ client: given, opened, onClose }: Props) {
             {given === undefined && (
               <TextInput
                 label="Client"
-                description="An IPv4 address, an IPv6 address (its /64 is blocked), or a client id"
+                description={note ?? 'An IPv4 address, an IPv6 address (its /64 is blocked), or a client id'}
+                error={slip}
                 value={typed}
                 onChange={event => setTyped(event.currentTarget.value)}
                 maxLength={200}

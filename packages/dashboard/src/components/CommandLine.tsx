@@ -5,7 +5,7 @@ export function CommandLine({ command }: { command: string }) {
   return (
     <Group gap={4} wrap="nowrap" maw="100%">
       <Code className="foreign" style={{ flex: '0 1 auto', minWidth: 0 }} title={command}>
-        {command}
+        {command.includes('\n') ? `${command.slice(0, command.indexOf('\n'))} …` : command}
       </Code>
       <CopyButton value={command} timeout={1500}>
         {({ copied, copy }) => (

@@ -1,7 +1,7 @@
 import { Checkbox, Table, UnstyledButton } from '@mantine/core'
 import { useVirtualizer } from '@tanstack/react-virtual'
 import { memo, type ReactNode, useCallback, useMemo, useRef, useState } from 'react'
-import { useSearchParams } from 'wouter'
+import { useSearchState } from '../search.ts'
 
 export interface Column<T> {
   readonly id: string
@@ -135,8 +135,7 @@ export function DataTable<T>({
   minWidth = 560,
   height = 'calc(100vh - 190px)',
 }: Props<T>) {
-  const [search, setSearch] = useSearchParams()
-  const asked = search.get('sort') ?? ''
+  const [asked, setAsked] = useSearchState('sort')
   const descending = asked.startsWith('-')
   const by = columns.find(({ id, sort }) => sort && id === asked.replace(/^-/, ''))
   const sorted = useMemo(() => {
@@ -146,15 +145,7 @@ export function DataTable<T>({
   }, [rows, by, descending])
   // State, not a ref: rows that are known before the box is there would never be drawn.
   const [box, setBox] = useState<HTMLElement | null>(null)
-  const sortBy = (id: string) =>
-    setSearch(
-      previous => {
-        const next = new URLSearchParams(previous)
-        next.set('sort', by?.id === id && !descending ? `-${id}` : id)
-        return next
-      },
-      { replace: true },
-    )
+  const sortBy = (id: string) => setAsked(by?.id === id && !descending ? `-${id}` : id)
   const all = selection !== undefined && rows.length > 0 && rows.every(row => selection.selected.has(idOf(row)))
   const toggleAll = () => selection?.onChange(all ? new Set() : new Set(rows.map(idOf)))
   const latest = useRef(selection)

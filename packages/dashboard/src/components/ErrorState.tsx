@@ -1,8 +1,17 @@
 import { Button, Group, Stack, Text, Title } from '@mantine/core'
+import type { ReactNode } from 'react'
 import { sayError } from '../api.ts'
 
+interface Props {
+  readonly error: unknown
+  readonly what: string
+  readonly retry: () => void
+  /** What else can be done. */
+  readonly children?: ReactNode
+}
+
 /** What went wrong, and what can be done. */
-export function ErrorState({ error, what, retry }: { error: unknown; what: string; retry: () => void }) {
+export function ErrorState({ error, what, retry, children }: Props) {
   return (
     <Stack align="center" justify="center" mih={240} p="md" role="alert">
       <Title order={2}>Could not show {what}</Title>
@@ -13,6 +22,7 @@ export function ErrorState({ error, what, retry }: { error: unknown; what: strin
         <Button variant="default" onClick={retry}>
           Try again
         </Button>
+        {children}
       </Group>
     </Stack>
   )

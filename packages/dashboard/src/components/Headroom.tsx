@@ -21,9 +21,9 @@ export function Headroom({ summary }: { summary: Pick<ClientSummary, 'state' | '
         role="img"
         aria-label={state === 'blocked' ? 'blocked' : `${used} of ${limit} used`}
         style={{
-          width: 64,
           height: 8,
-          flex: 'none',
+          flex: '0 1 64px',
+          minWidth: 24,
           background: 'var(--mantine-color-default-border)',
           borderRadius: 2,
         }}

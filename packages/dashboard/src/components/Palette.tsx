@@ -2,13 +2,18 @@ import { Spotlight, type SpotlightActionData, spotlight } from '@mantine/spotlig
 import { useQuery } from '@tanstack/react-query'
 import { useState } from 'react'
 import { useLocation } from 'wouter'
+import { parseRange } from '../addresses.ts'
 import { control, keys } from '../api.ts'
 import { PAGES } from '../pages.ts'
 import { clientPath } from './Client.tsx'
 
+const isApple = /Mac|iPhone|iPad/.test(navigator.platform)
+/** What opens it, as it stands on the keyboard. */
+export const SHORTCUT = isApple ? '⌘K' : 'Ctrl K'
+
 export const openPalette = () => spotlight.open()
 
-/** ⌘K: pages, policies, and any client by what is typed. */
+/** Pages, policies, and any client by what is typed. */
 export function Palette() {
   const [, go] = useLocation()
   const [query, setQuery] = useState('')
@@ -35,8 +40,22 @@ export function Palette() {
           to('inspect', `Inspect ${wanted}`, 'client: an address, or any client id', clientPath(wanted)),
           to('block', `Block ${wanted}`, 'client', `${clientPath(wanted)}?do=block`),
           to('unblock', `Unblock ${wanted}`, 'client', `${clientPath(wanted)}?do=unblock`),
-          to('allow', `Allow ${wanted}`, 'put on the allowlist', `/lists?add=allow&cidr=${encodeURIComponent(wanted)}`),
-          to('deny', `Deny ${wanted}`, 'put on the denylist', `/lists?add=deny&cidr=${encodeURIComponent(wanted)}`),
+          ...(parseRange(wanted)
+            ? [
+                to(
+                  'allow',
+                  `Allow ${wanted}`,
+                  'put on the allowlist',
+                  `/lists?add=allow&cidr=${encodeURIComponent(wanted)}`,
+                ),
+                to(
+                  'deny',
+                  `Deny ${wanted}`,
+                  'put on the denylist',
+                  `/lists?add=deny&cidr=${encodeURIComponent(wanted)}`,
+                ),
+              ]
+            : []),
         ]
   return (
     <Spotlight

@@ -14,12 +14,13 @@ import {
 import { useDisclosure } from '@mantine/hooks'
 import { type ReactNode, useEffect } from 'react'
 import { Link, useLocation } from 'wouter'
-import { keys, queries, signOut } from '../api.ts'
+import { forgetAnswers, keys, queries, signOut } from '../api.ts'
+import { bouncer } from '../commands.ts'
 import { newestFrame, setPaused, useLive } from '../live.ts'
 import { PAGES } from '../pages.ts'
 import { useSession } from '../session.ts'
 import { clockTime, serverNow, setServerTime, span, useNow } from '../time.ts'
-import { openPalette, Palette } from './Palette.tsx'
+import { openPalette, Palette, SHORTCUT } from './Palette.tsx'
 
 const isOn = (location: string, path: string) => (path === '/' ? location === '/' : location.startsWith(path))
 
@@ -61,7 +62,7 @@ function Warnings() {
           {heardAt === undefined
             ? 'Nothing has come from the control plane yet.'
             : `What is shown is ${span(performance.now() - heardAt)} old.`}{' '}
-          Trying again by itself. On the command line: bouncer status
+          Trying again by itself. On the command line: {bouncer(['status'])}
         </Alert>
       )}
       {store?.state === 'degraded' && (
@@ -81,12 +82,12 @@ function Person() {
   const leave = async () => {
     await signOut()
     queries.setQueryData(keys.session, null)
-    queries.removeQueries({ predicate: ({ queryKey }) => queryKey[0] !== keys.session[0] })
+    forgetAnswers()
   }
   return (
     <Menu position="bottom-end">
       <Menu.Target>
-        <Button variant="subtle" size="compact-sm">
+        <Button variant="subtle" size="compact-sm" px={4}>
           {role === 'viewer' ? 'viewer' : by} ▾
         </Button>
       </Menu.Target>
@@ -153,7 +154,7 @@ export function Shell({ children }: { children: ReactNode }) {
         <Group h="100%" gap="xs" wrap="nowrap" justify="space-between">
           <Group gap="xs" wrap="nowrap" style={{ minWidth: 0 }}>
             <Burger opened={opened} onClick={toggle} hiddenFrom="md" size="sm" aria-label="pages" />
-            <Text fw={700} style={{ whiteSpace: 'nowrap' }}>
+            <Text fw={700} fz={{ base: 'sm', sm: 'md' }} style={{ whiteSpace: 'nowrap' }}>
               API Bouncer
             </Text>
             <Group component="nav" aria-label="pages" gap={2} wrap="nowrap" visibleFrom="md" ml="xs">
@@ -161,14 +162,13 @@ export function Shell({ children }: { children: ReactNode }) {
             </Group>
           </Group>
           <Group gap={6} wrap="nowrap">
-            <Button
-              size="compact-sm"
-              variant="default"
-              onClick={openPalette}
-              visibleFrom="sm"
-              aria-label="⌘K: find and do"
-            >
-              ⌘K
+            <Button size="compact-sm" variant="default" onClick={openPalette} aria-label={`${SHORTCUT}: find and do`}>
+              <Text span inherit visibleFrom="sm">
+                {SHORTCUT}
+              </Text>
+              <Text span inherit hiddenFrom="sm" aria-hidden>
+                ⌕
+              </Text>
             </Button>
             <LiveState />
             <Scheme />

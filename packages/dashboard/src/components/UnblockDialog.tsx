@@ -4,7 +4,8 @@ import { useState } from 'react'
 import { actor, control } from '../api.ts'
 import { bouncer } from '../commands.ts'
 import { disarm } from '../foreign.ts'
-import { span } from '../time.ts'
+import { instancesOf } from '../numbers.ts'
+import { leftUntil, span } from '../time.ts'
 import { ActionDialog } from './ActionDialog.tsx'
 
 /** What an unblock lifted, as the command line says it. */
@@ -15,8 +16,11 @@ export function sayUnblocked({ client, wasBlocked, block, violations, counters, 
     ...(counters.length > 0 ? [`counters of ${counters.join(', ')}`] : []),
   ]
   const what = lifted.length > 0 ? lifted.join(' · ') : 'nothing'
-  const seen = seenBy ? ` · seen by ${seenBy.seen} of ${seenBy.of} instances` : ''
-  return wasBlocked ? `Unblocked ${client}. Lifted: ${what}${seen}` : `${client} was not blocked; cleared: ${what}`
+  const seen = seenBy ? ` · seen by ${instancesOf(seenBy)}` : ''
+  if (!wasBlocked) return `${client} was not blocked; cleared: ${what}`
+  const left = block && leftUntil(block.until)
+  const again = left ? `. Block it again: ${bouncer(['block', client], { for: left, reason: block.reason })}` : ''
+  return `Unblocked ${client}. Lifted: ${what}${seen}${again}`
 }
 
 interface Props {

@@ -2,6 +2,7 @@ import type { AuditEntry } from '@api-bouncer/limiter/contracts'
 import { Code, Group, Modal, Select, SimpleGrid, Stack, Text, TextInput, UnstyledButton } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
 import { control, every, keys } from '../../api.ts'
+import { bouncer } from '../../commands.ts'
 import { Answer } from '../../components/Answer.tsx'
 import { CommandLine } from '../../components/CommandLine.tsx'
 import { type Column, DataTable } from '../../components/DataTable.tsx'
@@ -85,14 +86,14 @@ export default function Audit() {
           onChange={value => setAction(value ?? '')}
           w={180}
         />
-        <CommandLine command="bouncer audit" />
+        <CommandLine command={bouncer(['audit'])} />
       </Group>
       <Answer of={audit} what="who changed what">
         {() =>
           all.length === 0 ? (
             <EmptyState
               what="Nobody has changed anything yet. What operators do stands here:"
-              command="bouncer block 192.0.2.7 --for 1m --reason rehearsal"
+              command={bouncer(['block', '192.0.2.7'], { for: '1m', reason: 'rehearsal' })}
             />
           ) : (
             <DataTable label="audit" columns={columnsOf(setOpen)} rows={shown} idOf={({ id }) => id} minWidth={860} />

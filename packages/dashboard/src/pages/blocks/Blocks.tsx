@@ -159,10 +159,8 @@ export default function Blocks() {
       <UnblockManyDialog
         clients={chosen}
         opened={several}
-        onClose={() => {
-          setSeveral(false)
-          setSelected(new Set())
-        }}
+        onClose={() => setSeveral(false)}
+        onDone={() => setSelected(new Set())}
       />
     </>
   )

@@ -8,6 +8,8 @@ import { count } from '../../numbers.ts'
 const AT_ONCE = 8
 const NAMED = 50
 
+const clientsOf = (n: number) => (n === 1 ? 'client' : 'clients')
+
 interface Outcome {
   readonly done: number
   readonly failed: readonly string[]
@@ -31,24 +33,27 @@ interface Props {
   readonly clients: readonly string[]
   readonly opened: boolean
   readonly onClose: () => void
+  readonly onDone: () => void
 }
 
 /** Lets several clients back in, asked once. */
-export function UnblockManyDialog({ clients, opened, onClose }: Props) {
+export function UnblockManyDialog({ clients, opened, onClose, onDone }: Props) {
   return (
     <ActionDialog
       opened={opened}
       onClose={onClose}
       action={{
-        title: `Unblock ${count(clients.length)} clients`,
+        title: `Unblock ${count(clients.length)} ${clientsOf(clients.length)}`,
         verb: `Unblock ${count(clients.length)}`,
         effect: 'Lifts their blocks on every instance and clears their violations and counters.',
-        command: bouncer(['unblock', ...clients.slice(0, NAMED)]),
+        command: bouncer(['unblock', ...clients]),
         run: () => unblockAll(clients),
-        done: ({ done, failed }) =>
-          failed.length === 0
-            ? `Unblocked ${count(done)} clients`
-            : `Unblocked ${count(done)}; not: ${failed.slice(0, 5).join('; ')}`,
+        done: ({ done, failed }) => {
+          onDone()
+          return failed.length === 0
+            ? `Unblocked ${count(done)} ${clientsOf(done)}`
+            : `Unblocked ${count(done)}; not: ${failed.slice(0, 5).join('; ')}`
+        },
         children: (
           <ScrollArea.Autosize mah={160}>
             <Text size="sm" className="mono">

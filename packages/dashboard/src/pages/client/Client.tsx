@@ -2,6 +2,7 @@ import type { ClientDetail } from '@api-bouncer/limiter/contracts'
 import { Alert, Button, Group, Stack, Text } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
 import { useLocation } from 'wouter'
+import { parseRange } from '../../addresses.ts'
 import { control, every, keys } from '../../api.ts'
 import { bouncer } from '../../commands.ts'
 import { Answer } from '../../components/Answer.tsx'
@@ -50,7 +51,7 @@ function Standing({ detail }: { detail: ClientDetail }) {
       >
         {disarm(block.reason)} · set at {clockTime(block.since)} by {disarm(block.by, 40)}
         {block.policy !== undefined && ` under ${block.policy}`} · until {clockTime(block.until)}
-        {offences > 1 && ` · offence ${offences} within a day`}
+        {offences > 1 && ` · offence ${offences}`}
         <CommandLine command={bouncer(['unblock', client])} />
       </Alert>
     )
@@ -89,6 +90,8 @@ export default function Client({ client }: { client: string }) {
   // 203.0.113.7 is itself; an IPv6 address is counted by its network.
   const name = known?.client ?? client
   const list = (to: 'allow' | 'deny') => go(`/lists?add=${to}&cidr=${encodeURIComponent(name)}`)
+  // Only addresses go on lists.
+  const isAddress = parseRange(name) !== undefined
   const refuse = readOnly === undefined ? {} : { disabled: true, title: readOnly }
   return (
     <>
@@ -99,12 +102,16 @@ export default function Client({ client }: { client: string }) {
         <Button size="compact-sm" variant="default" onClick={() => setDialog('block')} {...refuse}>
           Block
         </Button>
-        <Button size="compact-sm" variant="default" onClick={() => list('allow')} {...refuse}>
-          Allow
-        </Button>
-        <Button size="compact-sm" variant="default" onClick={() => list('deny')} {...refuse}>
-          Deny
-        </Button>
+        {isAddress && (
+          <>
+            <Button size="compact-sm" variant="default" onClick={() => list('allow')} {...refuse}>
+              Allow
+            </Button>
+            <Button size="compact-sm" variant="default" onClick={() => list('deny')} {...refuse}>
+              Deny
+            </Button>
+          </>
+        )}
       </PageHead>
       <Stack gap={10}>
         <Answer of={detail} what="how it stands">

@@ -3,6 +3,7 @@ import { Anchor, Table, Text } from '@mantine/core'
 import { Link } from 'wouter'
 import { Countdown } from '../../components/Countdown.tsx'
 import { Headroom } from '../../components/Headroom.tsx'
+import { count } from '../../numbers.ts'
 import { duration } from '../../time.ts'
 
 /** What it has used of every limit, and when that comes back. */
@@ -16,13 +17,12 @@ export function Counters({ detail: { usage, at } }: { detail: ClientDetail }) {
   }
   return (
     <div className="scroll">
-      <Table style={{ whiteSpace: 'nowrap' }} fz="sm" verticalSpacing={5} aria-label="counters">
+      <Table style={{ whiteSpace: 'nowrap' }} fz="sm" verticalSpacing={5} horizontalSpacing={6} aria-label="counters">
         <Table.Thead>
           <Table.Tr>
-            <Table.Th>Policy</Table.Th>
             <Table.Th>Limit</Table.Th>
             <Table.Th>Used</Table.Th>
-            <Table.Th>Next unit in</Table.Th>
+            <Table.Th style={{ whiteSpace: 'normal' }}>Next unit in</Table.Th>
           </Table.Tr>
         </Table.Thead>
         <Table.Tbody>
@@ -31,14 +31,13 @@ export function Counters({ detail: { usage, at } }: { detail: ClientDetail }) {
               const used = limit - remaining
               return (
                 <Table.Tr key={`${policy} ${windowMs}`}>
-                  <Table.Td maw={140} className="foreign">
+                  <Table.Td maw={140} className="foreign" title={algorithm}>
                     <Anchor component={Link} href={`/policies/${encodeURIComponent(policy)}`} size="sm">
                       {policy}
                     </Anchor>
                     {mode === 'shadow' && ' (shadow)'}
-                  </Table.Td>
-                  <Table.Td title={algorithm}>
-                    {limit} per {duration(windowMs)}
+                    <br />
+                    {count(limit)} per {duration(windowMs)}
                   </Table.Td>
                   <Table.Td>
                     <Headroom

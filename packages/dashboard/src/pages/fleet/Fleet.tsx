@@ -1,6 +1,7 @@
 import { List, Stack, Table, Text } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
 import { control, every, keys } from '../../api.ts'
+import { bouncer } from '../../commands.ts'
 import { Answer, Unknown } from '../../components/Answer.tsx'
 import { CommandLine } from '../../components/CommandLine.tsx'
 import { PageHead } from '../../components/PageHead.tsx'
@@ -29,7 +30,7 @@ export default function Fleet() {
   return (
     <>
       <PageHead title="Fleet">
-        <CommandLine command="bouncer status" />
+        <CommandLine command={bouncer(['status'])} />
       </PageHead>
       <Stack gap={10}>
         <Panel title="Store">
@@ -103,7 +104,7 @@ export default function Fleet() {
             </Text>
           )}
         </Panel>
-        <Panel title="What a doctor finds" id="doctor" tools={<CommandLine command="bouncer doctor" />}>
+        <Panel title="What a doctor finds" id="doctor" tools={<CommandLine command={bouncer(['doctor'])} />}>
           <Unknown of={doctor} what="what a doctor finds" />
           <List size="sm" listStyleType="none" spacing={4}>
             {(doctor.data ?? []).map(({ about, verdict, says, mend }) => (

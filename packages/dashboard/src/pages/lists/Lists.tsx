@@ -2,6 +2,7 @@ import type { ListEntry, ListName } from '@api-bouncer/limiter/contracts'
 import { Button, Group, SegmentedControl, Text, TextInput } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
 import { useState } from 'react'
+import { contains, parseRange } from '../../addresses.ts'
 import { actor, control, keys } from '../../api.ts'
 import { bouncer } from '../../commands.ts'
 import { ActionDialog } from '../../components/ActionDialog.tsx'
@@ -11,11 +12,10 @@ import { type Column, DataTable } from '../../components/DataTable.tsx'
 import { EmptyState } from '../../components/EmptyState.tsx'
 import { PageHead } from '../../components/PageHead.tsx'
 import { disarm } from '../../foreign.ts'
-import { useSearchState } from '../../search.ts'
+import { setSearch, useSearchState } from '../../search.ts'
 import { useReadOnly } from '../../session.ts'
-import { clockTime } from '../../time.ts'
+import { clockTime, leftUntil } from '../../time.ts'
 import { AddDialog } from './AddDialog.tsx'
-import { contains, parseRange } from './ranges.ts'
 
 const columnsOf = (remove: (entry: ListEntry) => void): readonly Column<ListEntry>[] => [
   { id: 'cidr', title: 'Range', cell: ({ cidr }) => <span className="mono">{cidr}</span>, sort: ({ cidr }) => cidr },
@@ -95,6 +95,13 @@ function Check({ entries }: { entries: readonly ListEntry[] | undefined }) {
   )
 }
 
+/** With the way back to what it was, and not for longer. */
+function sayRemoved({ list, cidr, comment, expiresAt }: ListEntry): string {
+  const left = expiresAt === undefined ? undefined : leftUntil(expiresAt)
+  if (expiresAt !== undefined && left === undefined) return `Removed ${cidr}`
+  return `Removed ${cidr}. Put it back: ${bouncer([list, 'add', cidr], { for: left, comment })}`
+}
+
 const NONE: readonly ListEntry[] = []
 
 /** Who always passes, and who never does. */
@@ -102,16 +109,12 @@ export default function Lists() {
   const [tab, setTab] = useSearchState('list', 'allow')
   const list: ListName = tab === 'deny' ? 'deny' : 'allow'
   const [adding, setAdding] = useSearchState('add')
-  const [cidr, setCidr] = useSearchState('cidr')
+  const [cidr] = useSearchState('cidr')
   const [removing, setRemoving] = useState<ListEntry>()
   const readOnly = useReadOnly()
   const state = useQuery({ queryKey: keys.state, queryFn: () => control.state() })
   const entries = state.data?.lists ?? NONE
   const shown = entries.filter(entry => entry.list === list)
-  const closeAdd = () => {
-    setAdding('')
-    setCidr('')
-  }
   return (
     <>
       <PageHead title="Lists">
@@ -144,7 +147,7 @@ export default function Lists() {
             shown.length === 0 ? (
               <EmptyState
                 what={`Nobody is on the ${list}list.`}
-                command={`bouncer ${list} add 192.0.2.0/24 --comment 'why'`}
+                command={bouncer([list, 'add', '192.0.2.0/24'], { comment: 'why' })}
               />
             ) : (
               <DataTable
@@ -159,7 +162,13 @@ export default function Lists() {
         </Answer>
       </div>
       {(adding === 'allow' || adding === 'deny') && (
-        <AddDialog key={`${adding} ${cidr}`} list={adding} cidr={cidr} entries={entries} onClose={closeAdd} />
+        <AddDialog
+          key={`${adding} ${cidr}`}
+          list={adding}
+          cidr={cidr}
+          entries={entries}
+          onClose={() => setSearch({ add: '', cidr: '' })}
+        />
       )}
       {removing && (
         <ActionDialog
@@ -175,8 +184,7 @@ export default function Lists() {
                 : 'These addresses are let in again, as far as policies allow.',
             command: bouncer([removing.list, 'rm', removing.cidr]),
             run: () => control.deleteListEntry(removing.list, removing.cidr, actor),
-            done: () =>
-              `Removed ${removing.cidr}. Put it back: ${bouncer([removing.list, 'add', removing.cidr], { comment: removing.comment })}`,
+            done: () => sayRemoved(removing),
           }}
         />
       )}

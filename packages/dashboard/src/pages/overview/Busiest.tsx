@@ -1,6 +1,5 @@
 import type { ClientSummary } from '@api-bouncer/limiter/contracts'
 import { SegmentedControl, Table, Text } from '@mantine/core'
-import { useSearchParams } from 'wouter'
 import { useCalm } from '../../calm.ts'
 import { ClientLink } from '../../components/Client.tsx'
 import { EmptyState } from '../../components/EmptyState.tsx'
@@ -8,26 +7,17 @@ import { Headroom } from '../../components/Headroom.tsx'
 import { Panel } from '../../components/Panel.tsx'
 import { newestFrame, useLive } from '../../live.ts'
 import { rate } from '../../numbers.ts'
+import { useSearchState } from '../../search.ts'
 
 const NONE: readonly ClientSummary[] = []
 
 /** Who is nearest a limit, or busiest, `rows` of them. */
 export function Busiest({ rows }: { rows: number }) {
-  const [search, setSearch] = useSearchParams()
-  const sort = search.get('clients') === 'busiest' ? 'busiest' : 'nearest'
+  const [asked, select] = useSearchState('clients', 'nearest')
+  const sort = asked === 'busiest' ? 'busiest' : 'nearest'
   const clients = useLive(live => newestFrame(live)?.[sort] ?? NONE)
   const store = useLive(live => newestFrame(live)?.store.state)
   const { calm, hold } = useCalm(clients, ({ client }) => client)
-  const select = (value: string) =>
-    setSearch(
-      previous => {
-        const next = new URLSearchParams(previous)
-        if (value === 'nearest') next.delete('clients')
-        else next.set('clients', value)
-        return next
-      },
-      { replace: true },
-    )
   return (
     <Panel
       title="Clients"

@@ -2,14 +2,14 @@ import type { BouncerEvent } from '@api-bouncer/limiter/contracts'
 import { Button, SegmentedControl, UnstyledButton } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
 import { useRef, useState } from 'react'
-import { useSearchParams } from 'wouter'
 import { Unknown } from '../../components/Answer.tsx'
 import { ClientLink } from '../../components/Client.tsx'
 import { EmptyState } from '../../components/EmptyState.tsx'
 import { Panel } from '../../components/Panel.tsx'
 import { UnblockDialog } from '../../components/UnblockDialog.tsx'
-import { EVENT_FILTERS, type EventFilter, passes, sayEvent } from '../../events.ts'
+import { EVENT_FILTERS, passes, sayEvent } from '../../events.ts'
 import { fetchEvents, useLive } from '../../live.ts'
+import { useSearchState } from '../../search.ts'
 import { clockTime } from '../../time.ts'
 
 const SHOWN_EVENTS = 100
@@ -52,9 +52,8 @@ function Line({ event, onUnblock }: { event: BouncerEvent; onUnblock: (client: s
 
 /** What happens, newest above; what comes in while one reads further down waits. */
 export function Events() {
-  const [search, setSearch] = useSearchParams()
-  const asked = search.get('events') as EventFilter
-  const filter = EVENT_FILTERS.includes(asked) ? asked : 'all'
+  const [asked, select] = useSearchState('events', 'all')
+  const filter = EVENT_FILTERS.find(one => one === asked) ?? 'all'
   const all = useLive(live => live.events)
   const [held, setHeld] = useState<readonly BouncerEvent[]>()
   const [unblocking, setUnblocking] = useState<string>()
@@ -64,16 +63,6 @@ export function Events() {
 
   const shown = (held ?? all).filter(event => passes(filter, event)).slice(0, SHOWN_EVENTS)
   const waiting = held === undefined ? 0 : all.filter(event => passes(filter, event) && !held.includes(event)).length
-  const select = (value: string) =>
-    setSearch(
-      previous => {
-        const next = new URLSearchParams(previous)
-        if (value === 'all') next.delete('events')
-        else next.set('events', value)
-        return next
-      },
-      { replace: true },
-    )
   const toTop = () => {
     box.current?.scrollTo({ top: 0 })
     setHeld(undefined)

@@ -2,7 +2,6 @@ import type { StatsRange } from '@api-bouncer/limiter/contracts'
 import { Button, Group, SegmentedControl } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
 import { useMemo, useState } from 'react'
-import { useSearchParams } from 'wouter'
 import { control, every, keys } from '../../api.ts'
 import { Unknown } from '../../components/Answer.tsx'
 import { Legend } from '../../components/Legend.tsx'
@@ -12,6 +11,7 @@ import { sayEvent } from '../../events.ts'
 import { newestFrame, setPaused, useLive } from '../../live.ts'
 import type { Shown } from '../../outcomes.ts'
 import { RANGE_NAMES, RANGES } from '../../ranges.ts'
+import { useSearchState } from '../../search.ts'
 import { clockTime, serverNow, span } from '../../time.ts'
 import { pointsOf } from './points.ts'
 
@@ -21,9 +21,8 @@ const MOST_MARKS = 60
 
 /** Requests by outcome over time, what was kept and what is live. */
 export function Requests({ height }: { height: number }) {
-  const [search, setSearch] = useSearchParams()
-  const asked = search.get('range')
-  const range: StatsRange = asked === '1h' || asked === '24h' ? asked : '5m'
+  const [asked, select] = useSearchState('range', '5m')
+  const range: StatsRange = RANGE_NAMES.find(one => one === asked) ?? '5m'
   const { rangeMs, stepMs } = RANGES[range]
   const history = useQuery({
     queryKey: keys.stats(range),
@@ -63,17 +62,6 @@ export function Requests({ height }: { height: number }) {
     )
     return [...happened, ...held]
   }, [events, pauses, to, rangeMs])
-
-  const select = (value: string) =>
-    setSearch(
-      previous => {
-        const next = new URLSearchParams(previous)
-        if (value === '5m') next.delete('range')
-        else next.set('range', value)
-        return next
-      },
-      { replace: true },
-    )
 
   return (
     <Panel

@@ -35,6 +35,8 @@ function Sparkline({ values, color }: { values: readonly number[]; color: string
 interface TileProps {
   readonly name: string
   readonly value: string
+  /** Small, behind the value. */
+  readonly beside?: string
   readonly exact?: string
   readonly note?: string | undefined
   readonly values?: readonly number[]
@@ -47,6 +49,7 @@ interface TileProps {
 function Tile({
   name,
   value,
+  beside,
   exact,
   note,
   values,
@@ -71,6 +74,11 @@ function Tile({
       </Text>
       <Text fz={22} fw={600} lh={1.3} title={exact} className="foreign">
         {value}
+        {beside !== undefined && (
+          <Text span size="xs" c="dimmed" fw={400}>
+            {` ${beside}`}
+          </Text>
+        )}
       </Text>
       {values ? (
         <Sparkline values={values} color={color} />
@@ -91,6 +99,8 @@ const sumOf = (histograms: readonly (readonly number[])[]): number[] =>
 /** Each minute-old frame's p99, ms; 0 where nothing was decided. */
 const p99s = (frames: readonly LiveFrame[]) => frames.map(({ latency }) => finite(percentile(latency, 0.99)) ?? 0)
 const finite = (n: number | undefined) => (n === undefined || Number.isFinite(n) ? n : 1000)
+
+const sayTime = (ms: number | undefined) => (ms === Number.POSITIVE_INFINITY ? '> 1 s' : millis(ms))
 
 /** One look: rates by outcome, how much is refused, how long deciding takes, and whether the store is well. */
 export function Tiles() {
@@ -133,8 +143,9 @@ export function Tiles() {
       <Tile
         name="decision p99"
         mean
-        value={p99 === Number.POSITIVE_INFINITY ? '> 1 s' : millis(p99)}
-        exact={`time to decide, last ${RECENT} s: p50 ${millis(finite(p50))}, p99 ${millis(finite(p99))}`}
+        value={sayTime(p99)}
+        beside={`p50 ${sayTime(p50)}`}
+        exact={`time to decide, last ${RECENT} s`}
         values={p99s(frames.slice(-MINUTE))}
       />
       <Tile

@@ -26,14 +26,13 @@ export function History({ id, present }: { id: string; present: Policy | undefin
       <Answer of={history} what="its versions">
         {() => (
           <div className="scroll">
-            <Table fz="sm" miw={420} aria-label="history">
+            <Table fz="sm" aria-label="history">
               <Table.Tbody>
                 {records.map(record => (
                   <Table.Tr key={record.version}>
                     <Table.Td>v{record.version}</Table.Td>
-                    <Table.Td>{clockTime(record.updatedAt)}</Table.Td>
-                    <Table.Td className="foreign" maw={160}>
-                      {disarm(record.updatedBy, 40)}
+                    <Table.Td style={{ overflowWrap: 'anywhere' }}>
+                      {clockTime(record.updatedAt)} by {disarm(record.updatedBy, 40)}
                     </Table.Td>
                     <Table.Td ta="right" style={{ whiteSpace: 'nowrap' }}>
                       <Button
@@ -89,7 +88,10 @@ export function History({ id, present }: { id: string; present: Policy | undefin
             effect: 'What it said then is saved as a new version and is in force on every instance within a second.',
             command: bouncer(['policy', 'rollback', id, String(back.version)]),
             run: () => control.rollbackPolicy(id, back.version, actor),
-            done: record => `${id} is as in version ${back.version} again, as v${record.version}`,
+            done: record => {
+              const undo = newest === undefined ? '' : `. Undo: ${bouncer(['policy', 'rollback', id, String(newest)])}`
+              return `${id} is as in version ${back.version} again, as v${record.version}${undo}`
+            },
             children: (
               <YamlDiff before={present ? write(present) : ''} after={write(back.policy)} label="what changes" />
             ),

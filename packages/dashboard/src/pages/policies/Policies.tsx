@@ -135,7 +135,7 @@ export default function Policies() {
             {policies.length === 0 ? (
               <EmptyState
                 what="No policy: nothing is limited. Write one:"
-                command="bouncer policy set default --create --limit 100/1m"
+                command={bouncer(['policy', 'set', 'default'], { create: true, limit: '100/1m' })}
               />
             ) : (
               <DataTable

@@ -4,6 +4,7 @@ import { useState } from 'react'
 import { actor, control } from '../../api.ts'
 import { bouncer } from '../../commands.ts'
 import { ActionDialog } from '../../components/ActionDialog.tsx'
+import { instancesOf } from '../../numbers.ts'
 import { consequences, write } from './draft.ts'
 import { YamlDiff } from './Yaml.tsx'
 
@@ -28,25 +29,21 @@ export function SaveDialog({ policy, before, expectedVersion, onClose, onSaved }
       opened
       onClose={onClose}
       action={{
-        title: `Save ${policy.id} as version ${expectedVersion + 1}`,
+        title: expectedVersion > 0 ? `Save ${policy.id} as version ${expectedVersion + 1}` : `Create ${policy.id}`,
         verb: 'Save',
         effect: 'In force on every instance within a second.',
-        command: bouncer(['policy', 'apply'], {
-          file: `${policy.id}.yaml`,
-          'confirm-within': confirmWithin,
-          reason: why,
-        }).replace('--file', '-f'),
+        command: `${bouncer(['policy', 'apply'], { file: '-', 'confirm-within': confirmWithin, reason: why })} <<'EOF'\n${write(policy)}EOF`,
         run: async () => {
           const by = why === undefined ? actor : { ...actor, reason: why }
           const record = await control.putPolicy(policy, expectedVersion, by, confirmWithin)
           const { epoch } = await control.state()
-          return { record, seen: await control.seenBy(epoch) }
+          // One that was deleted has no version between, and one that is new none before.
+          const undo = expectedVersion > 0 ? ['rollback', policy.id, String(expectedVersion)] : ['rm', policy.id]
+          return { record, seen: await control.seenBy(epoch), undo: bouncer(['policy', ...undo]) }
         },
-        done: ({ record, seen }) => {
+        done: ({ record, seen, undo }) => {
           onSaved(record.version)
-          const undo =
-            record.version > 1 ? ` Undo: ${bouncer(['policy', 'rollback', policy.id, String(record.version - 1)])}` : ''
-          return `Saved ${policy.id} v${record.version}, in force on ${seen.seen} of ${seen.of} instances.${undo}`
+          return `Saved ${policy.id} v${record.version}, in force on ${instancesOf(seen)}. Undo: ${undo}`
         },
         children: (
           <>
