@@ -145,7 +145,7 @@ export function Tiles() {
         name="decision p99"
         mean
         value={sayTime(p99)}
-        beside={`p50 ${sayTime(p50)}`}
+        {...(p50 !== undefined && { beside: `p50 ${sayTime(p50)}` })}
         exact={`time to decide, last ${RECENT} s`}
         values={p99s(frames.slice(-MINUTE))}
       />
