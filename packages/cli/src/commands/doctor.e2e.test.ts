@@ -30,7 +30,7 @@ describe('doctor', () => {
     const terminal = Terminal.open('doctor', server.env, 60, 40)
     const screen = await terminal.shows('ended with 0')
     expect(screen.replace(/\n +/g, ' ')).toMatch(
-      /proxy +this process has seen no request yet, which would show its proxies/,
+      /proxy +no instance has seen a request yet, which would show its proxies/,
     )
   })
 
