@@ -73,11 +73,11 @@ function Tile({
           </Text>
         )}
       </Text>
-      <Text fz={22} fw={600} lh={1.3} title={exact} className="foreign">
-        {value}
+      <Text fz={22} fw={600} lh={1.3} title={exact} {...(beside === undefined && { className: 'foreign' })}>
+        {value}{' '}
         {beside !== undefined && (
-          <Text span size="xs" c="dimmed" fw={400}>
-            {` ${beside}`}
+          <Text span size="xs" c="dimmed" fw={400} display="inline-block">
+            {beside}
           </Text>
         )}
       </Text>
