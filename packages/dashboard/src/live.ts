@@ -61,7 +61,8 @@ const STALE: Readonly<Partial<Record<BouncerEvent['type'], readonly (readonly st
   blocked: [keys.blocks],
   unblocked: [keys.blocks],
   'policy-changed': [keys.state],
-  'list-changed': [keys.state],
+  // The allowlist wins over a block.
+  'list-changed': [keys.state, keys.blocks],
   'settings-changed': [keys.state],
 }
 

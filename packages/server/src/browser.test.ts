@@ -423,10 +423,18 @@ describe('policies', () => {
       policy: { id: 'auth', match: '/auth/*', limits: [{ limit: 3, window: '1m' }] },
       confirmWithin: '5m',
     })
-    const page = await open('/policies')
+    const page = await open('/policies/auth')
     await page.getByText(/auth v2 goes back in/).waitFor()
+    // What is saved meanwhile goes back with it, and says so before and after.
+    await page.getByLabel('limit 1', { exact: true }).fill('4')
+    await page.getByRole('button', { name: 'Save…' }).click()
+    const when = page.getByRole('dialog').getByRole('combobox', { name: 'Goes back by itself' })
+    expect(await when.inputValue()).toMatch(/^at .*, with version 2, which is not confirmed yet$/)
+    await confirm(page, 'Save')
+    await page.getByText(/Saved auth v3, .* Goes back at .* unless: bouncer policy confirm auth/).waitFor()
+    await page.getByText(/auth v3 goes back in/).waitFor()
     await page.getByRole('button', { name: 'Keep it' }).click()
-    await page.getByText('auth v2 stays').waitFor()
+    await page.getByText('auth v3 stays').waitFor()
     await page.getByText(/goes back in/).waitFor({ state: 'detached' })
   })
 })
@@ -590,6 +598,9 @@ test('many are let back in with one question', async () => {
   await page.getByRole('button', { name: 'Unblock 4' }).click()
   await confirm(page, 'Unblock 4')
   await page.getByText('Unblocked 4 clients').waitFor()
+  await page.getByLabel('filter').fill('')
+  await server.admin('PUT', '/admin/lists/allow/192.0.2.5', {})
+  await page.getByText('let in by the allowlist (192.0.2.5): ').waitFor()
   expect(((await server.admin('GET', '/admin/blocks')).body as { blocks: unknown[] }).blocks).toHaveLength(8)
 })
 

@@ -1,4 +1,4 @@
-import type { Block, BlockPage } from '@api-bouncer/limiter/contracts'
+import type { BlockPage, ListedBlock } from '@api-bouncer/limiter/contracts'
 import { Button, Group, Text, TextInput } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
 import { useMemo, useState } from 'react'
@@ -18,11 +18,11 @@ import { useReadOnly } from '../../session.ts'
 import { clockTime, useNow } from '../../time.ts'
 import { UnblockManyDialog } from './UnblockManyDialog.tsx'
 
-const matches = (block: Block, filter: string) =>
+const matches = (block: ListedBlock, filter: string) =>
   filter === '' ||
   [block.client, block.reason, block.policy ?? '', block.by].some(text => text.toLowerCase().includes(filter))
 
-const columnsOf = (unblock: (client: string) => void): readonly Column<Block>[] => [
+const columnsOf = (unblock: (client: string) => void): readonly Column<ListedBlock>[] => [
   { id: 'client', title: 'Client', cell: ({ client }) => <ClientLink client={client} />, sort: ({ client }) => client },
   {
     id: 'until',
@@ -34,7 +34,12 @@ const columnsOf = (unblock: (client: string) => void): readonly Column<Block>[] 
   {
     id: 'reason',
     title: 'Reason',
-    cell: ({ reason }) => <span title={disarm(reason)}>{disarm(reason, 80)}</span>,
+    cell: ({ reason, allowlisted }) => (
+      <span title={disarm(reason)}>
+        {allowlisted !== undefined && <b>let in by the allowlist ({allowlisted}): </b>}
+        {disarm(reason, 80)}
+      </span>
+    ),
     sort: ({ reason }) => reason,
   },
   {
@@ -71,8 +76,9 @@ const NONE: BlockPage = { blocks: [], total: 0 }
 /** The control plane tells no more at once. */
 const SHOWN = 10_000
 
-const isSame = (a: Block | undefined, b: Block) =>
-  a !== undefined && a.client === b.client && a.since === b.since && a.until === b.until && a.reason === b.reason
+const COMPARED = ['client', 'since', 'until', 'reason', 'allowlisted'] as const
+const isSame = (a: ListedBlock | undefined, b: ListedBlock) =>
+  a !== undefined && COMPARED.every(field => a[field] === b[field])
 
 /** What is still as it was keeps its identity, as the library sees to at several times the cost: it compares every field. */
 function share(old: unknown, now: unknown): BlockPage {

@@ -35,7 +35,13 @@ const columns: readonly Column<ClientSummary>[] = [
     sort: ({ used, limit }) => (limit === 0 ? 0 : used / limit),
     width: '190px',
   },
-  { id: 'state', title: 'State', cell: ({ state }) => state, sort: ({ state }) => state, width: '90px' },
+  {
+    id: 'state',
+    title: 'State',
+    cell: ({ state, allowlisted }) => (allowlisted === undefined ? state : 'allowlisted'),
+    sort: ({ state }) => state,
+    width: '100px',
+  },
 ]
 
 /** Who is busiest, who is nearest a limit; and the way to any other. */

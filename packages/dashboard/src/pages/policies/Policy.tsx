@@ -196,7 +196,7 @@ function Editor({ id, record, isNew }: EditorProps) {
       {saving && draft.policy && (
         <SaveDialog
           policy={draft.policy}
-          before={record?.policy}
+          record={record}
           expectedVersion={base?.version ?? 0}
           onClose={() => setSaving(false)}
           onSaved={version => {
@@ -209,7 +209,7 @@ function Editor({ id, record, isNew }: EditorProps) {
       {promoting && record && (
         <SaveDialog
           policy={{ ...record.policy, mode: 'enforce' }}
-          before={record.policy}
+          record={record}
           expectedVersion={record.version}
           onClose={() => setPromoting(false)}
           onSaved={() => {}}

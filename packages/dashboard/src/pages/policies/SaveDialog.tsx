@@ -1,29 +1,33 @@
-import type { Policy } from '@api-bouncer/limiter/contracts'
+import type { Policy, PolicyRecord } from '@api-bouncer/limiter/contracts'
 import { Alert, List, Select, TextInput } from '@mantine/core'
 import { useState } from 'react'
 import { actor, control } from '../../api.ts'
 import { bouncer } from '../../commands.ts'
 import { ActionDialog } from '../../components/ActionDialog.tsx'
 import { instancesOf } from '../../numbers.ts'
+import { clockTime, serverNow } from '../../time.ts'
 import { consequences, write } from './draft.ts'
 import { YamlDiff } from './Yaml.tsx'
 
 interface Props {
   readonly policy: Policy
   /** What it is changed from; absent: it is new. */
-  readonly before: Policy | undefined
+  readonly record: PolicyRecord | undefined
   readonly expectedVersion: number
   readonly onClose: () => void
   readonly onSaved: (version: number) => void
 }
 
 /** Shows what changes, asks once, and writes only if nobody else did meanwhile. */
-export function SaveDialog({ policy, before, expectedVersion, onClose, onSaved }: Props) {
+export function SaveDialog({ policy, record: present, expectedVersion, onClose, onSaved }: Props) {
   const [within, setWithin] = useState<string | null>('')
   const [reason, setReason] = useState('')
   const why = reason.trim() === '' ? undefined : reason.trim()
   const confirmWithin = within || undefined
+  const before = present?.policy
   const effects = consequences(before, policy)
+  // What is saved while another change waits for its confirmation goes back with it.
+  const pending = present?.revert && present.revert.at > serverNow() ? present.revert : undefined
   return (
     <ActionDialog
       opened
@@ -43,7 +47,10 @@ export function SaveDialog({ policy, before, expectedVersion, onClose, onSaved }
         },
         done: ({ record, seen, undo }) => {
           onSaved(record.version)
-          return `Saved ${policy.id} v${record.version}, in force on ${instancesOf(seen)}. Undo: ${undo}`
+          const back = record.revert
+            ? ` Goes back at ${clockTime(record.revert.at)} unless: ${bouncer(['policy', 'confirm', policy.id])}.`
+            : ''
+          return `Saved ${policy.id} v${record.version}, in force on ${instancesOf(seen)}.${back} Undo: ${undo}`
         },
         children: (
           <>
@@ -61,7 +68,12 @@ export function SaveDialog({ policy, before, expectedVersion, onClose, onSaved }
               label="Goes back by itself"
               description="Unless confirmed within this time, whoever is alive"
               data={[
-                { value: '', label: 'no: it stays' },
+                {
+                  value: '',
+                  label: pending
+                    ? `at ${clockTime(pending.at)}, with version ${present?.version}, which is not confirmed yet`
+                    : 'no: it stays',
+                },
                 { value: '2m', label: 'after 2 minutes' },
                 { value: '10m', label: 'after 10 minutes' },
                 { value: '1h', label: 'after an hour' },
