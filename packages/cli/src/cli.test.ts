@@ -296,6 +296,15 @@ let it back in:  bouncer unblock 192.0.2.1
     )
   })
 
+  it('is told the rate beside the burst that it may use at once', async () => {
+    const flags = ['--create', '--match', '/bucket', '--algorithm', 'token_bucket', '--limit', '100/1h,burst=10']
+    await ok('policy', 'set', 'bucket', ...flags)
+    await server.as('192.0.2.61', '/bucket')
+    expect(await ok('inspect', '192.0.2.61')).toMatch(/bucket +100 per 1h \(burst 10\) +1 +9 /)
+    expect(await ok('explain', '192.0.2.61', '/bucket')).toContain('bucket 1 of 10 used, 100 per 1h (burst 10)')
+    await ok('policy', 'rm', 'bucket', '--yes')
+  })
+
   it('may be one that nobody has seen', async () => {
     expect(await ok('inspect', 'user:nobody')).toMatch(/^user:nobody {3}let in; nothing is known of it but that\n/)
   })

@@ -6,13 +6,20 @@ import { clock, inTime } from './time.ts'
 type Verdict = Explanation['limits'][number]
 type Refusal = ClientDetail['refusals'][number]
 
-/** `30 of 30 used; the next unit at 14:03:39 (in 27s)`. */
-export function verdictText({ limit, windowMs, remaining, resetAfterMs }: Verdict, now: number): string {
-  const used = `${limit - remaining} of ${limit} per ${formatDuration(windowMs)} used`
+/** `30 of 30 per 1m used; the next unit at 14:03:39 (in 27s)`, `5 of 10 used, 100 per 1m (burst 10)`. */
+export function verdictText(verdict: Verdict, now: number): string {
+  const { limit, perWindow, remaining, resetAfterMs } = verdict
+  const rate = rateText(verdict)
+  const used =
+    perWindow === undefined ? `${limit - remaining} of ${rate} used` : `${limit - remaining} of ${limit} used, ${rate}`
   return resetAfterMs === 0
     ? used
     : `${used}; the next unit at ${clock(now + resetAfterMs, now)} (${inTime(resetAfterMs)})`
 }
+
+/** A limit in words: `100 per 1m (burst 120)`. */
+export const rateText = ({ limit, perWindow, windowMs }: Verdict): string =>
+  `${perWindow ?? limit} per ${formatDuration(windowMs)}${perWindow === undefined ? '' : ` (burst ${limit})`}`
 
 /** Refusals as aligned lines: when, by which policy, on which route, over what. */
 export function refusalLines(refusals: readonly Refusal[], now: number): string[] {

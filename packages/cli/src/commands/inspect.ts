@@ -1,11 +1,10 @@
-import { formatDuration } from '@api-bouncer/limiter/client'
 import type { ClientDetail, Usage } from '@api-bouncer/limiter/contracts'
 import type { CommandRoom } from '../command.ts'
 import { count } from '../numbers.ts'
 import { type Column, columnsOf as fitOf, printOne, type Styles, table } from '../output.ts'
 import { safe } from '../text.ts'
 import { ago, exact, inTime } from '../time.ts'
-import { offenceText, refusalLines } from '../usage.ts'
+import { offenceText, rateText, refusalLines } from '../usage.ts'
 import { refuseSlips } from '../who.ts'
 
 export const command: CommandRoom = {
@@ -55,7 +54,7 @@ const COLUMNS: Column<Counter>[] = [
   {
     name: 'limit',
     value: ({ verdict }) => verdict.limit,
-    text: ({ verdict }) => `${verdict.limit} per ${formatDuration(verdict.windowMs)}`,
+    text: ({ verdict }) => rateText(verdict),
   },
   { name: 'window_ms', value: ({ verdict }) => verdict.windowMs, csvOnly: true },
   {

@@ -204,7 +204,10 @@ export const auditEntrySchema = z.object({
 export type AuditEntry = z.infer<typeof auditEntrySchema>
 
 const limitVerdict = z.object({
+  /** The most units that can be had at once. */
   limit: z.int(),
+  /** Units a window, where a burst makes `limit` another number. */
+  perWindow: z.int().optional(),
   windowMs: z.int(),
   remaining: z.int(),
   resetAfterMs: z.int(),

@@ -17,14 +17,19 @@ import type { Backend } from '../stores/backend.ts'
 
 /** What an operator can see. Reads, and counts nothing. */
 
-const plain = (limits: readonly LimitVerdict[]) => limits.map(limit => ({ ...limit }))
+/** What the limits of a policy say, with their rates where a burst hides them. */
+const toldBy = ({ limits }: CompiledPolicy, verdicts: readonly LimitVerdict[]) =>
+  verdicts.map((verdict, i) => {
+    const perWindow = limits[i]?.limit
+    return perWindow === verdict.limit ? { ...verdict } : { ...verdict, perWindow }
+  })
 
 export const usageOf = (policy: CompiledPolicy, limits: readonly LimitVerdict[]): Usage => ({
   policy: policy.id,
   mode: policy.shadow ? 'shadow' : 'enforce',
   algorithm: policy.algorithm.id,
   match: policy.source.match,
-  limits: plain(limits),
+  limits: toldBy(policy, limits),
 })
 
 const asked = (client: string, policy: CompiledPolicy) => ({
@@ -248,7 +253,7 @@ export async function explain(
     ...(record.block && { block: record.block }),
     violations: [...(own(record.violations, policy?.penalty?.scope ?? '') ?? [])],
     refusals: [...record.refusals],
-    limits: plain(verdict?.limits ?? []),
+    limits: policy && verdict ? toldBy(policy, verdict.limits) : [],
   }
   if (lists.allowlisted) return { ...base, outcome: 'exempt', reason: `on the allowlist (${lists.allowlisted})` }
   if (lists.denylisted) return { ...base, outcome: 'blocked', reason: `on the denylist (${lists.denylisted})` }

@@ -27,7 +27,7 @@ export function Counters({ detail: { usage, at } }: { detail: ClientDetail }) {
         </Table.Thead>
         <Table.Tbody>
           {usage.flatMap(({ policy, mode, algorithm, limits }) =>
-            limits.map(({ limit, windowMs, remaining, resetAfterMs }) => {
+            limits.map(({ limit, perWindow, windowMs, remaining, resetAfterMs }) => {
               const used = limit - remaining
               return (
                 <Table.Tr key={`${policy} ${windowMs}`}>
@@ -37,7 +37,8 @@ export function Counters({ detail: { usage, at } }: { detail: ClientDetail }) {
                     </Anchor>
                     {mode === 'shadow' && ' (shadow)'}
                     <br />
-                    {count(limit)} per {duration(windowMs)}
+                    {count(perWindow ?? limit)} per {duration(windowMs)}
+                    {perWindow !== undefined && ` (burst ${count(limit)})`}
                   </Table.Td>
                   <Table.Td>
                     <Headroom

@@ -153,9 +153,13 @@ function LimitsStep({ limits, policy, at, outcome }: Explanation) {
   if (limits.length === 0) return 'none to count'
   return (
     <List size="sm" listStyleType="none">
-      {limits.map(({ limit, windowMs, remaining, resetAfterMs, retryAfterMs }) => (
+      {limits.map(({ limit, perWindow, windowMs, remaining, resetAfterMs, retryAfterMs }) => (
         <List.Item key={windowMs}>
-          {policy}: {limit - remaining} of {limit} per {duration(windowMs)} used, {remaining} left
+          {policy}: {limit - remaining} of {limit}
+          {perWindow === undefined
+            ? ` per ${duration(windowMs)} used`
+            : ` used, ${perWindow} per ${duration(windowMs)} (burst ${limit})`}
+          , {remaining} left
           {resetAfterMs > 0 && (
             <>
               ; the next unit <When at={at + resetAfterMs} />
