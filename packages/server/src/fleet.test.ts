@@ -249,6 +249,9 @@ describe('WORKERS=2', () => {
     // The default policy allows 100.
     const share = async () => (await one.get('/api/data')).headers.get('x-ratelimit-limit')
     await expect.poll(share, { timeout: 5000 }).toBe('50')
+    const { body } = await one.admin('GET', '/admin/status')
+    expect(body).toMatchObject({ state: 'degraded', instances: [{ instance: 'box', decides: false }] })
+    expect(body).not.toHaveProperty('policies')
     await own.stop()
   })
 

@@ -42,6 +42,15 @@ it('says since when the store gives no answer, and which process is no instance'
   expect(text).toMatch(/^box \(control plane\) +1\.0\.0/m)
 })
 
+it('does not take the only instance it hears of for the fleet while the store is away', () => {
+  const { policies: _, activeBlocks: __, ...known } = status
+  const told = { ...known, state: 'degraded' as const, instances: [{ ...instance('box', 0), decides: false }] }
+  const text = statusText(told, PLAIN, 0)
+  expect(text).toContain(' · instances unknown · policies unknown · blocks unknown\n')
+  expect(text).toContain('187 decisions made by the fail mode of this server since it started; what the others decide')
+  expect(text).toMatch(/^box/m)
+})
+
 it('breaks no word on a narrow terminal', () => {
   const lines = statusText({ ...status, degradedDecisions: 0 }, PLAIN, 0, 60).split('\n')
   expect(lines.slice(0, 2)).toEqual([

@@ -73,6 +73,10 @@ const columnsOf = ({ epoch }: Status): Column<Instance>[] => [
   },
 ]
 
+/** How many decide; without the store a server has heard of no other. */
+export const instancesText = ({ instances, policies }: Status): string =>
+  policies === undefined ? 'instances unknown' : count(deciding(instances).length, 'instance')
+
 /** The answer first: how it stands; then instance by instance. */
 export function statusText(status: Status, styles: Styles, now: number, fit?: number): string {
   const { store, instances, policies, activeBlocks, degradedDecisions, state } = status
@@ -81,8 +85,8 @@ export function statusText(status: Status, styles: Styles, now: number, fit?: nu
   const parts = [
     `${store.detail ? safe(store.detail) : store.kind}${latency}`,
     ...clients,
-    count(deciding(instances).length, 'instance'),
-    // While the store is away a server knows neither.
+    // While the store is away a server knows none of these.
+    instancesText(status),
     policies === undefined ? 'policies unknown' : count(policies, 'policy', 'policies'),
     activeBlocks === undefined ? 'blocks unknown' : count(activeBlocks, 'active block'),
   ]
@@ -90,7 +94,7 @@ export function statusText(status: Status, styles: Styles, now: number, fit?: nu
   const word = state === 'ok' ? styles.good('healthy') : styles.bad(ill)
   const head = `${flow([word, ...parts], fit, ' · ')}\n`
   const since =
-    instances.length === 0
+    policies === undefined
       ? 'of this server since it started; what the others decide is not known meanwhile'
       : 'since the instances started'
   const degraded =

@@ -69,6 +69,7 @@ export const statusSchema = z.object({
     forgotten: z.int().optional(),
   }),
   dataPlane: z.string().optional(),
+  /** By name. They are heard of through the store: while it does not answer (no `policies`) the one that answers, at most. */
   instances: z.array(
     z.object({
       instance: z.string(),
@@ -95,7 +96,7 @@ export const statusSchema = z.object({
   activeBlocks: z.int().optional(),
   /**
    * Decisions that a fail mode made since the start of each instance, of all that are alive and tell; of this server alone
-   * while the store does not answer (then there are no `instances`).
+   * while the store does not answer.
    */
   degradedDecisions: z.int(),
 })
