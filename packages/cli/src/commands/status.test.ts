@@ -19,7 +19,14 @@ const instance = (name: string, degradedTotal?: number): Status['instances'][num
 const status: Status = {
   state: 'ok',
   version: '1.0.0',
-  store: { kind: 'redis', state: 'ok', detail: 'Redis 7.0.15 at redis.example.org:6379', latencyMs: 0.3 },
+  store: {
+    kind: 'redis',
+    state: 'ok',
+    detail: 'Redis at redis.example.org:6379',
+    version: 'Redis 7.0.15',
+    memoryBytes: 12_582_912,
+    latencyMs: 0.3,
+  },
   instances: [instance('api-1', 131), instance('api-2', 56), instance('api-3')],
   epoch: 1,
   policies: 2,
@@ -55,7 +62,7 @@ it('breaks no word on a narrow terminal', () => {
   const lines = statusText({ ...status, degradedDecisions: 0 }, PLAIN, 0, 60).split('\n')
   expect(lines.slice(0, 2)).toEqual([
     'healthy · Redis 7.0.15 at redis.example.org:6379 (0.3 ms)',
-    '  3 instances · 2 policies · 4 active blocks',
+    '  12.0 MB · 3 instances · 2 policies · 4 active blocks',
   ])
   for (const line of lines) expect(width(line)).toBeLessThanOrEqual(60)
 })

@@ -5,6 +5,7 @@ import { count, rate } from '../numbers.ts'
 import { type Column, columnsOf as fitOf, printOne, type Styles, table } from '../output.ts'
 import { flow, fold, safe } from '../text.ts'
 import { exact } from '../time.ts'
+import { bytesText } from './key.ts'
 
 export const command: CommandRoom = {
   register(program, context) {
@@ -80,10 +81,13 @@ export const instancesText = ({ instances, policies }: Status): string =>
 /** The answer first: how it stands; then instance by instance. */
 export function statusText(status: Status, styles: Styles, now: number, fit?: number): string {
   const { store, instances, policies, activeBlocks, degradedDecisions, state } = status
+  // The version has the name in it.
+  const where = store.version ? store.detail?.replace(/^Redis\b/, store.version) : store.detail
   const latency = store.latencyMs === undefined ? '' : ` (${store.latencyMs.toFixed(1)} ms)`
   const clients = store.clients === undefined ? [] : [count(store.clients, 'client')]
   const parts = [
-    `${store.detail ? safe(store.detail) : store.kind}${latency}`,
+    `${where ? safe(where) : store.kind}${latency}`,
+    ...(store.memoryBytes === undefined ? [] : [bytesText(store.memoryBytes)]),
     ...clients,
     // While the store is away a server knows none of these.
     instancesText(status),

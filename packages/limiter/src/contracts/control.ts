@@ -62,6 +62,10 @@ export const statusSchema = z.object({
     state: z.enum(['ok', 'degraded']),
     detail: z.string().optional(),
     latencyMs: z.number().optional(),
+    /** `Redis 7.0.15`, `Valkey 8.1.0`; of masters that differ each, with a comma. Absent, as the memory: embedded, or no answer. */
+    version: z.string().optional(),
+    /** What the store uses, of all masters. */
+    memoryBytes: z.int().optional(),
     /** Since when it is degraded, epoch ms by the store's clock. */
     since: z.number().optional(),
     clients: z.int().optional(),

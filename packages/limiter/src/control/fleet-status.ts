@@ -34,10 +34,11 @@ export async function fleetStatus(instance: { epoch: number; totals(): Totals },
     failed ??= error.message
     return undefined
   }
-  const [frames, activeBlocks, state] = await Promise.all([
+  const [frames, activeBlocks, state, about] = await Promise.all([
     backend.fleet(),
     Promise.resolve(backend.countBlocks()).catch(unknown),
     Promise.resolve(ledger.load()).catch(unknown),
+    backend.about?.(),
   ])
   const { clients, forgotten, latencyMs, ...health } = store.health()
   // A store that has just not told what it was asked is not well, whatever was known of it before.
@@ -48,6 +49,7 @@ export async function fleetStatus(instance: { epoch: number; totals(): Totals },
     store: {
       kind: store.kind,
       ...health,
+      ...about,
       ...(ill
         ? { state: 'degraded' as const, detail: `${health.detail}: ${failed}` }
         : latencyMs !== undefined && { latencyMs }),
