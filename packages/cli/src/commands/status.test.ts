@@ -46,7 +46,9 @@ it('says since when the store gives no answer, and which process is no instance'
   const instances = [{ ...instance('box'), decides: false }, instance('box#1'), instance('box#2')]
   const text = statusText({ ...status, state: 'degraded', store, instances }, PLAIN, since + 12_000)
   expect(text).toMatch(/^degraded since 14:03:11 \(12s ago\) · Redis at h:6379: no answer in time · 2 instances · /)
-  expect(text).toMatch(/^box \(control plane\) +1\.0\.0/m)
+  expect(text).toMatch(/^control: box +1\.0\.0/m)
+  const long = [{ ...instance('a-machine-of-a-very-long-name:12795'), decides: false }]
+  expect(statusText({ ...status, instances: long }, PLAIN, 0, 60)).toMatch(/^control: a-\S*… /m)
 })
 
 it('does not take the only instance it hears of for the fleet while the store is away', () => {
@@ -55,7 +57,7 @@ it('does not take the only instance it hears of for the fleet while the store is
   const text = statusText(told, PLAIN, 0)
   expect(text).toContain(' · instances unknown · policies unknown · blocks unknown\n')
   expect(text).toContain('187 decisions made by the fail mode of this server since it started; what the others decide')
-  expect(text).toMatch(/^box/m)
+  expect(text).toMatch(/^control: box/m)
 })
 
 it('breaks no word on a narrow terminal', () => {

@@ -35,7 +35,8 @@ const columnsOf = ({ epoch }: Status): Column<Instance>[] => [
   {
     name: 'instance',
     value: ({ instance }) => instance,
-    text: ({ instance, decides = true }) => (decides ? instance : `${instance} (control plane)`),
+    // The mark first: a narrow terminal cuts the end.
+    text: ({ instance, decides = true }) => (decides ? instance : `control: ${instance}`),
   },
   { name: 'version', value: ({ version }) => version, cut: 1 },
   {
@@ -72,6 +73,7 @@ const columnsOf = ({ epoch }: Status): Column<Instance>[] => [
     align: 'right',
     style: (at, { warn }) => (at.epoch < epoch ? warn : text => text),
   },
+  { name: 'decides', value: ({ decides = true }) => decides, csvOnly: true },
 ]
 
 /** How many decide; without the store a server has heard of no other. */
