@@ -195,6 +195,7 @@ export const auditEntrySchema = z.object({
     'block',
     'unblock',
     'policy.put',
+    'policy.confirm',
     'policy.delete',
     'list.put',
     'list.delete',
@@ -205,6 +206,8 @@ export const auditEntrySchema = z.object({
   reason: z.string().optional(),
   before: z.unknown().optional(),
   after: z.unknown().optional(),
+  /** When a put policy goes back unless it is confirmed. */
+  goesBackAt: z.number().optional(),
 })
 export type AuditEntry = z.infer<typeof auditEntrySchema>
 
