@@ -226,7 +226,7 @@ describe('status', () => {
       /^client,method,path,.*\r\n192\.0\.2\.1,GET,\/,allowed,within every limit,/,
     )
     expect(await ok('status', '-o', 'csv')).toMatch(
-      /^instance,version,uptime_s,requests_per_second,refused_per_second,degraded,epoch\r\napi-1,/,
+      /^instance,version,uptime_s,requests_per_second,refused_per_second,degraded,epoch,decides\r\napi-1,.*,true\r\n$/,
     )
   })
 })

@@ -527,6 +527,23 @@ describe('events', () => {
     ])
   })
 
+  test('are not all: each instance logs what goes back by itself', async () => {
+    const { bouncer, logger, advance } = open()
+    const ann = { by: 'ann' }
+    await bouncer.control.putPolicy(policy(2), undefined, ann, '1s')
+    await bouncer.control.putPolicy({ ...policy(2), id: 'brief', match: '/brief' }, 0, ann, '1s')
+    await bouncer.control.putPolicy({ ...policy(2), id: 'kept', match: '/kept' }, 0, ann, '1s')
+    await bouncer.control.confirmPolicy('kept', ann)
+    expect(logger.info).not.toHaveBeenCalled()
+    advance(1000)
+    await expect
+      .poll(() => logger.info.mock.calls.flat(), { timeout: 5000 })
+      .toEqual(['policy api went back: nobody confirmed version 2', 'policy brief is gone: nobody confirmed version 1'])
+    // What is past is told once.
+    await bouncer.control.putSettings({ ipv6Prefix: 56 }, ann)
+    expect(logger.info).toHaveBeenCalledTimes(2)
+  })
+
   test('keep a long path short', async () => {
     const { times, bouncer, events } = open({ policies: [policy(1)] })
     await times(2, { path: `/${'x'.repeat(100_000)}` })

@@ -199,10 +199,17 @@ export class Bouncer implements Decider {
     await this.backend.close()
   }
 
-  /** Decides by a new control state from now on, and by what it becomes when a change goes back by itself. */
-  private adopt(state: ControlState): void {
+  /**
+   * Decides by a new control state from now on, and by what it becomes when a change goes back by itself; `since` it was
+   * known, that is told.
+   */
+  private adopt(state: ControlState, since?: number): void {
     const { defaults, logger } = this.options
     const now = this.backend.store.now()
+    for (const { policy, version, revert } of state.policies) {
+      if (!revert || since === undefined || revert.at <= since || revert.at > now) continue
+      logger.info(`policy ${policy.id} ${revert.policy ? 'went back' : 'is gone'}: nobody confirmed version ${version}`)
+    }
     try {
       this.rules = compileRules(state, defaults, now)
     } catch (error) {
@@ -213,7 +220,7 @@ export class Bouncer implements Decider {
     clearTimeout(this.reverting)
     const next = Math.min(...revertsAfter(state, now))
     // A timer counts to 2^31 ms at most; a change is confirmed within a day.
-    if (Number.isFinite(next)) this.reverting = setTimeout(() => this.adopt(state), next - now).unref()
+    if (Number.isFinite(next)) this.reverting = setTimeout(() => this.adopt(state, now), next - now).unref()
   }
 
   private toCheck({ method, path, cost, client }: RequestToCheck, who: Identity, policy: CompiledPolicy): Check {

@@ -60,7 +60,8 @@ describe('two server processes on one Redis', () => {
     const statusAtB = async () => (await b.as('192.0.2.3', '/api/data')).status
     await expect.poll(statusAtB, { timeout: 1000, interval: 20 }).toBe(200)
     const status = (await b.admin('GET', '/admin/status')).body
-    expect(status).toMatchObject({ store: { kind: 'redis', detail: `Redis at 127.0.0.1:${redis.port}` } })
+    const known = { version: expect.stringMatching(/^(Redis|Valkey) \d+\.\d/), memoryBytes: expect.any(Number) }
+    expect(status).toMatchObject({ store: { kind: 'redis', detail: `Redis at 127.0.0.1:${redis.port}`, ...known } })
     await expect.poll(async () => (await b.admin('GET', '/admin/status')).body.instances.length).toBe(2)
   })
 
@@ -157,7 +158,7 @@ describe('a server whose Redis goes away', () => {
     own.freeze()
     const status = await told()
     expect(status).toMatchObject({ state: 'degraded', store: { detail: expect.stringMatching(/: no answer/) } })
-    expect(status.store).not.toHaveProperty('latencyMs')
+    for (const asked of ['latencyMs', 'version', 'memoryBytes']) expect(status.store).not.toHaveProperty(asked)
     // It last answered when it was last asked, which is twice a second.
     expect(status.store.since).toBeGreaterThan(frozen - 2000)
     expect(status.store.since).toBeLessThan(frozen + 100)
@@ -249,6 +250,9 @@ describe('WORKERS=2', () => {
     // The default policy allows 100.
     const share = async () => (await one.get('/api/data')).headers.get('x-ratelimit-limit')
     await expect.poll(share, { timeout: 5000 }).toBe('50')
+    const { body } = await one.admin('GET', '/admin/status')
+    expect(body).toMatchObject({ state: 'degraded', instances: [{ instance: 'box', decides: false }] })
+    expect(body).not.toHaveProperty('policies')
     await own.stop()
   })
 

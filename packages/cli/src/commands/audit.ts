@@ -30,6 +30,7 @@ const KNOWN: Record<AuditEntry['action'], true> = {
   block: true,
   unblock: true,
   'policy.put': true,
+  'policy.confirm': true,
   'policy.delete': true,
   'list.put': true,
   'list.delete': true,
@@ -59,7 +60,7 @@ const matches =
     (target === undefined || entry.target.includes(target))
 
 /** What a change was, in words. */
-export function changeText({ action, before, after }: AuditEntry, now: number): string {
+export function changeText({ action, before, after, goesBackAt }: AuditEntry, now: number): string {
   switch (action) {
     case 'block':
       return `until ${clock((after as Block).until, now)}`
@@ -73,8 +74,14 @@ export function changeText({ action, before, after }: AuditEntry, now: number): 
       return lifted.length > 0 ? `lifted ${lifted.join(', ')}` : 'lifted nothing'
     }
     case 'policy.put':
-      if (before === undefined) return `new: ${limitsText(after as Policy)}`
-      return changesOf(before as Policy, after as Policy).join('; ') || 'nothing changed'
+      return [
+        before === undefined
+          ? `new: ${limitsText(after as Policy)}`
+          : changesOf(before as Policy, after as Policy).join('; ') || 'nothing changed',
+        ...(goesBackAt === undefined ? [] : [`goes back at ${clock(goesBackAt, now)} unless confirmed`]),
+      ].join('; ')
+    case 'policy.confirm':
+      return `for good: ${limitsText(after as Policy)}`
     case 'policy.delete':
       return `was: ${limitsText(before as Policy)}`
     case 'list.put': {

@@ -105,6 +105,10 @@ describe('policy, by flags', () => {
     expect((await policy('confirm auth')).stdout).toMatch(
       /^confirmed auth v\d+ · .* · undo: bouncer policy rollback auth/,
     )
+    expect((await policy('history auth')).stdout).toMatch(/ confirmed\n/)
+    expect((await run(['audit', '--action', 'policy', '-n', '2'], server.env)).stdout).toMatch(
+      /policy\.confirm +auth +for good: 6 per 1m.*\n.*policy\.put +auth +.*; goes back at [\d:]+ unless confirmed/,
+    )
     expect(await limitOf('auth')).toBe(6)
     expect((await policy('rollback auth')).code).toBe(0)
     expect(await limitOf('auth')).toBe(30)

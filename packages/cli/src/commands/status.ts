@@ -5,6 +5,7 @@ import { count, rate } from '../numbers.ts'
 import { type Column, columnsOf as fitOf, printOne, type Styles, table } from '../output.ts'
 import { flow, fold, safe } from '../text.ts'
 import { exact } from '../time.ts'
+import { bytesText } from './key.ts'
 
 export const command: CommandRoom = {
   register(program, context) {
@@ -34,7 +35,8 @@ const columnsOf = ({ epoch }: Status): Column<Instance>[] => [
   {
     name: 'instance',
     value: ({ instance }) => instance,
-    text: ({ instance, decides = true }) => (decides ? instance : `${instance} (control plane)`),
+    // The mark first: a narrow terminal cuts the end.
+    text: ({ instance, decides = true }) => (decides ? instance : `control: ${instance}`),
   },
   { name: 'version', value: ({ version }) => version, cut: 1 },
   {
@@ -71,18 +73,26 @@ const columnsOf = ({ epoch }: Status): Column<Instance>[] => [
     align: 'right',
     style: (at, { warn }) => (at.epoch < epoch ? warn : text => text),
   },
+  { name: 'decides', value: ({ decides = true }) => decides, csvOnly: true },
 ]
+
+/** How many decide; without the store a server has heard of no other. */
+export const instancesText = ({ instances, policies }: Status): string =>
+  policies === undefined ? 'instances unknown' : count(deciding(instances).length, 'instance')
 
 /** The answer first: how it stands; then instance by instance. */
 export function statusText(status: Status, styles: Styles, now: number, fit?: number): string {
   const { store, instances, policies, activeBlocks, degradedDecisions, state } = status
+  // The version has the name in it.
+  const where = store.version ? store.detail?.replace(/^Redis\b/, store.version) : store.detail
   const latency = store.latencyMs === undefined ? '' : ` (${store.latencyMs.toFixed(1)} ms)`
   const clients = store.clients === undefined ? [] : [count(store.clients, 'client')]
   const parts = [
-    `${store.detail ? safe(store.detail) : store.kind}${latency}`,
+    `${where ? safe(where) : store.kind}${latency}`,
+    ...(store.memoryBytes === undefined ? [] : [bytesText(store.memoryBytes)]),
     ...clients,
-    count(deciding(instances).length, 'instance'),
-    // While the store is away a server knows neither.
+    // While the store is away a server knows none of these.
+    instancesText(status),
     policies === undefined ? 'policies unknown' : count(policies, 'policy', 'policies'),
     activeBlocks === undefined ? 'blocks unknown' : count(activeBlocks, 'active block'),
   ]
@@ -90,7 +100,7 @@ export function statusText(status: Status, styles: Styles, now: number, fit?: nu
   const word = state === 'ok' ? styles.good('healthy') : styles.bad(ill)
   const head = `${flow([word, ...parts], fit, ' · ')}\n`
   const since =
-    instances.length === 0
+    policies === undefined
       ? 'of this server since it started; what the others decide is not known meanwhile'
       : 'since the instances started'
   const degraded =

@@ -101,10 +101,14 @@ export function stepsOf(history: readonly PolicyRecord[], now: number): Step[] {
       : [earlier ? `new again: ${limitsText(record.policy)}` : `first kept: ${limitsText(record.policy)}`]
     return {
       ...record,
-      changes: [...(changes.length > 0 ? changes : ['no change, or confirmed']), ...fate(record, later, now)],
+      changes: [...(changes.length > 0 ? changes : [unchanged(record, earlier)]), ...fate(record, later, now)],
     }
   })
 }
+
+/** Only a confirmation takes the deadline from what stays the same. */
+const unchanged = ({ updatedAt, revert }: PolicyRecord, earlier: PolicyRecord | undefined) =>
+  earlier?.revert && earlier.revert.at > updatedAt && !revert ? 'confirmed' : 'no change'
 
 /** What became of a change that had to be confirmed. */
 function fate({ revert }: PolicyRecord, later: PolicyRecord | undefined, now: number): string[] {

@@ -1,4 +1,4 @@
-import { deciding } from '@api-bouncer/limiter/client'
+import { instancesText } from '../commands/status.ts'
 import { count } from '../numbers.ts'
 import type { Styles } from '../output.ts'
 import { safe, truncate, width } from '../text.ts'
@@ -22,10 +22,10 @@ export function headLines(
   now: number,
 ): string[] {
   if (!look) return [trouble ? bad(safe(trouble.says)) : 'looking …', '', '', '']
-  const { store, instances, activeBlocks, state } = look.status
+  const { store, activeBlocks, state } = look.status
   const latency = store.latencyMs === undefined ? '' : ` (${store.latencyMs.toFixed(1)} ms)`
   const where = store.detail ? safe(store.detail) : store.kind
-  const says = `${where}${latency} · ${count(deciding(instances).length, 'instance')} · ${count(activeBlocks ?? look.blocks.length, 'block')}`
+  const says = `${where}${latency} · ${instancesText(look.status)} · ${count(activeBlocks ?? look.blocks.length, 'block')}`
   const word = trouble ? 'cut off' : state === 'ok' ? 'healthy' : 'degraded'
   const paint = trouble || state !== 'ok' ? bad : good
   const time = `${view.paused ? 'paused ' : ''}${clock(look.at, now)}`

@@ -62,6 +62,10 @@ export const statusSchema = z.object({
     state: z.enum(['ok', 'degraded']),
     detail: z.string().optional(),
     latencyMs: z.number().optional(),
+    /** `Redis 7.0.15`, `Valkey 8.1.0`; of masters that differ each, with a comma. Absent, as the memory: embedded, or no answer. */
+    version: z.string().optional(),
+    /** What the store uses, of all masters. */
+    memoryBytes: z.int().optional(),
     /** Since when it is degraded, epoch ms by the store's clock. */
     since: z.number().optional(),
     clients: z.int().optional(),
@@ -69,6 +73,7 @@ export const statusSchema = z.object({
     forgotten: z.int().optional(),
   }),
   dataPlane: z.string().optional(),
+  /** By name. They are heard of through the store: while it does not answer (no `policies`) the one that answers, at most. */
   instances: z.array(
     z.object({
       instance: z.string(),
@@ -95,7 +100,7 @@ export const statusSchema = z.object({
   activeBlocks: z.int().optional(),
   /**
    * Decisions that a fail mode made since the start of each instance, of all that are alive and tell; of this server alone
-   * while the store does not answer (then there are no `instances`).
+   * while the store does not answer.
    */
   degradedDecisions: z.int(),
 })
@@ -190,6 +195,7 @@ export const auditEntrySchema = z.object({
     'block',
     'unblock',
     'policy.put',
+    'policy.confirm',
     'policy.delete',
     'list.put',
     'list.delete',
@@ -200,6 +206,8 @@ export const auditEntrySchema = z.object({
   reason: z.string().optional(),
   before: z.unknown().optional(),
   after: z.unknown().optional(),
+  /** When a put policy goes back unless it is confirmed. */
+  goesBackAt: z.number().optional(),
 })
 export type AuditEntry = z.infer<typeof auditEntrySchema>
 

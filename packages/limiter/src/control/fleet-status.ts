@@ -34,10 +34,11 @@ export async function fleetStatus(instance: { epoch: number; totals(): Totals },
     failed ??= error.message
     return undefined
   }
-  const [frames, activeBlocks, state] = await Promise.all([
+  const [frames, activeBlocks, state, about] = await Promise.all([
     backend.fleet(),
     Promise.resolve(backend.countBlocks()).catch(unknown),
     Promise.resolve(ledger.load()).catch(unknown),
+    backend.about?.(),
   ])
   const { clients, forgotten, latencyMs, ...health } = store.health()
   // A store that has just not told what it was asked is not well, whatever was known of it before.
@@ -48,13 +49,14 @@ export async function fleetStatus(instance: { epoch: number; totals(): Totals },
     store: {
       kind: store.kind,
       ...health,
+      ...about,
       ...(ill
         ? { state: 'degraded' as const, detail: `${health.detail}: ${failed}` }
         : latencyMs !== undefined && { latencyMs }),
       ...(clients !== undefined && { clients }),
       ...(forgotten !== undefined && { forgotten }),
     },
-    instances: frames.map(instanceStatus),
+    instances: frames.map(instanceStatus).sort((a, b) => (a.instance < b.instance ? -1 : 1)),
     epoch: instance.epoch,
     ...(state && { policies: stateAt(state, store.now()).policies.length }),
     ...(activeBlocks !== undefined && { activeBlocks }),

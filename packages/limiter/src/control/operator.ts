@@ -281,7 +281,9 @@ export class Operator implements ControlPlane, FleetView {
           `Put it again, or roll back to version ${current.version}`,
         )
       }
-      return this.policyChange(state, { policy: current.policy }, actor)
+      const made = this.policyChange(state, { policy: current.policy }, actor)
+      // It was in force before, and is: only for good now.
+      return { ...made, audit: { action: 'policy.confirm', target: id, after: current.policy } }
     })
   }
 
@@ -456,7 +458,13 @@ export class Operator implements ControlPlane, FleetView {
     return {
       change: { policy: record },
       event: { type: 'policy-changed', policy: policy.id, version, action: 'put', ...byOf(actor) },
-      audit: { action: 'policy.put', target: policy.id, before: current && inForce(current, updatedAt), after: policy },
+      audit: {
+        action: 'policy.put',
+        target: policy.id,
+        before: current && inForce(current, updatedAt),
+        after: policy,
+        ...(revert && { goesBackAt: revert.at }),
+      },
       result: record,
     }
   }

@@ -1,4 +1,4 @@
-import type { Diagnosis, StatsFrame } from '../contracts/index.ts'
+import type { Diagnosis, StatsFrame, Status } from '../contracts/index.ts'
 import type { AuditLog } from '../control/audit.ts'
 import type { KeyBrowser } from '../control/keys.ts'
 import type { Ledger } from '../control/ledger.ts'
@@ -28,5 +28,9 @@ export interface Backend {
   readonly local?: { check(check: Check): Verdict }
   /** Looks at what it runs on; absent where there is nothing to set wrong. Never rejects. */
   diagnose?(): Promise<Diagnosis[]>
+  /** What it runs on, asked anew; absent where there is nothing to ask. Never rejects. */
+  about?(): Promise<StoreAbout>
   close(): Answer<void>
 }
+
+export type StoreAbout = Pick<Status['store'], 'version' | 'memoryBytes'>

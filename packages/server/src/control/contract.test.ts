@@ -193,6 +193,10 @@ describe.each(Object.entries(ways))('the control plane %s', (_, open) => {
     const kept = await control.putPolicy(changed, undefined, jane, '1h')
     expect(kept.revert?.policy?.limits).toEqual([{ limit: 30, window: '1m' }])
     expect((await control.confirmPolicy('auth', jane)).revert).toBeUndefined()
+    const [confirmed, put] = await control.audit({ limit: 2 })
+    expect(confirmed).toMatchObject({ action: 'policy.confirm', target: 'auth', after: changed })
+    expect(confirmed).not.toHaveProperty('before')
+    expect(put).toMatchObject({ action: 'policy.put', goesBackAt: kept.revert?.at })
     await control.rollbackPolicy('auth', 1, jane)
   })
 
@@ -346,7 +350,16 @@ describe.each(Object.entries(ways))('the control plane %s', (_, open) => {
     expect(after).toEqual({ events: events.slice(3, 5), gap: false })
     const audit = await control.audit({ limit: 1000 })
     expect(new Set(audit.map(({ action }) => action))).toEqual(
-      new Set(['block', 'unblock', 'policy.put', 'policy.delete', 'list.put', 'list.delete', 'key.delete']),
+      new Set([
+        'block',
+        'unblock',
+        'policy.put',
+        'policy.confirm',
+        'policy.delete',
+        'list.put',
+        'list.delete',
+        'key.delete',
+      ]),
     )
     expect(audit.every(({ by }) => by === 'jane')).toBe(true)
     const removed = audit.find(({ action, target }) => action === 'policy.delete' && target === 'slow')

@@ -112,6 +112,7 @@ export default function Audit() {
             <Text size="sm">
               {clockTime(entry.at)} · {disarm(entry.by, 60)} from {disarm(entry.source, 60)}
               {entry.reason !== undefined && ` · ${disarm(entry.reason)}`}
+              {entry.goesBackAt !== undefined && ` · goes back at ${clockTime(entry.goesBackAt)} unless confirmed`}
             </Text>
             <SimpleGrid cols={{ base: 1, sm: 2 }}>
               {(['before', 'after'] as const).map(when => (

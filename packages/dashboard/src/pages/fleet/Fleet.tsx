@@ -8,7 +8,7 @@ import { PageHead } from '../../components/PageHead.tsx'
 import { Panel } from '../../components/Panel.tsx'
 import { disarm } from '../../foreign.ts'
 import { newestFrame, useLive } from '../../live.ts'
-import { count, millis, rate } from '../../numbers.ts'
+import { bytes, count, millis, rate } from '../../numbers.ts'
 import { clockTime, span } from '../../time.ts'
 
 const MARKS = {
@@ -38,6 +38,8 @@ export default function Fleet() {
             <Text size="sm">
               {store.state === 'ok' ? 'answers' : 'degraded'} · {disarm(store.detail ?? store.kind)}
               {store.latencyMs !== undefined && ` · ${millis(store.latencyMs)}`}
+              {status.data?.store.version !== undefined && ` · ${disarm(status.data.store.version, 80)}`}
+              {status.data?.store.memoryBytes !== undefined && ` · ${bytes(status.data.store.memoryBytes)} in use`}
               {status.data?.store.clients !== undefined && ` · ${count(status.data.store.clients)} clients remembered`}
               {store.since !== undefined && ` · since ${clockTime(store.since)}`}
             </Text>

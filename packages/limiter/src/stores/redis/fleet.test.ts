@@ -162,9 +162,14 @@ describe.each([
     const place = await open()
     const opened = await fleet(place, 3)
     const [first, , third] = opened as [Opened, Opened, Opened]
-    const names = async () => (await first.bouncer.control.status()).instances.map(({ instance }) => instance).sort()
+    const names = async () => (await first.bouncer.control.status()).instances.map(({ instance }) => instance)
     await until('all three', async () => (await names()).length === 3)
     expect(await names()).toEqual(['i1', 'i2', 'i3'])
+    const { store } = await first.bouncer.control.status()
+    const infos = await Promise.all(place.servers().map(server => server.info()))
+    const used = infos.reduce((sum, info) => sum + Number(/^used_memory:(\d+)/m.exec(info)?.[1]), 0)
+    expect(store.version).toContain(/^(?:redis|valkey)_version:([\d.]+)/m.exec(infos[0] as string)?.[1])
+    expect((store.memoryBytes as number) / used).toBeCloseTo(1, 0)
     // One that says goodbye is gone at once, one that does not after 5 s.
     await third.bouncer.close()
     expect(await names()).toEqual(['i1', 'i2'])

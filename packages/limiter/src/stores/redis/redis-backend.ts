@@ -13,7 +13,7 @@ import { withTimeout } from './evaluate.ts'
 import { createKeys } from './keys.ts'
 import { LocalStore } from './local-store.ts'
 import { redisAuditLog } from './redis-audit.ts'
-import { diagnoseRedis } from './redis-diagnose.ts'
+import { aboutRedis, diagnoseRedis } from './redis-diagnose.ts'
 import { RedisEventLog } from './redis-events.ts'
 import { RedisHistory } from './redis-history.ts'
 import { redisKeys } from './redis-keys.ts'
@@ -211,6 +211,7 @@ export function redisBackend(
       await withTimeout(connection.commands.del(keys.refusals(client), keys.clientHistory(client)), OPERATOR_MS)
     },
     countBlocks: () => store.countBlocks(),
+    about: () => aboutRedis(connection),
     diagnose: () => diagnoseRedis(connection, keys),
     async close() {
       clearTimeout(calming)

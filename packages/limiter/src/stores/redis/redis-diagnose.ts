@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { Cluster, type Redis } from 'ioredis'
 import type { Diagnosis } from '../../contracts/index.ts'
+import type { StoreAbout } from '../backend.ts'
 import type { Connection } from './connection.ts'
 import { evaluate, withTimeout } from './evaluate.ts'
 import type { Keys } from './keys.ts'
@@ -14,7 +15,7 @@ type Info = Readonly<Record<string, string>>
 
 /** Looks at every master's settings, at scripts and at pub/sub; changes nothing. Never rejects: what it cannot see is unknown. */
 export async function diagnoseRedis({ commands, events }: Connection, keys: Keys): Promise<Diagnosis[]> {
-  const servers: Redis[] = commands instanceof Cluster ? commands.nodes('master') : [commands]
+  const servers = mastersOf(commands)
   const found = await Promise.all([
     ...servers.map((server, i) => diagnoseServer(server, servers.length > 1 ? ` of ${nameOf(server, i)}` : '')),
     commands instanceof Cluster ? look('redis cluster', () => slots(commands)) : [],
@@ -23,6 +24,23 @@ export async function diagnoseRedis({ commands, events }: Connection, keys: Keys
     look('block index', () => blockIndex(commands, keys)),
   ])
   return found.flat()
+}
+
+const mastersOf = (commands: Redis | Cluster): Redis[] =>
+  commands instanceof Cluster ? commands.nodes('master') : [commands]
+
+const infoOf = async (server: Redis): Promise<Info> => parseInfo(await withTimeout(server.info(), ASK_MS))
+
+/** The versions of the masters and the memory of all. Says nothing when one of them does not answer. */
+export async function aboutRedis({ commands }: Connection): Promise<StoreAbout> {
+  const infos = await Promise.all(mastersOf(commands).map(infoOf)).catch((): Info[] => [])
+  if (infos.length === 0) return {}
+  const versions = new Set(infos.map(info => versionOf(info)).filter(version => version !== undefined))
+  const memoryBytes = infos.reduce((sum, { used_memory }) => sum + Number(used_memory), 0)
+  return {
+    ...(versions.size > 0 && { version: [...versions].sort().join(', ') }),
+    ...(Number.isSafeInteger(memoryBytes) && { memoryBytes }),
+  }
 }
 
 const nameOf = ({ options }: Redis, i: number) => (options.host ? `${options.host}:${options.port}` : `master ${i + 1}`)
@@ -39,7 +57,7 @@ async function look(about: string, see: () => Promise<Omit<Diagnosis, 'about'>>)
 async function diagnoseServer(server: Redis, of: string): Promise<Diagnosis[]> {
   let info: Info
   try {
-    info = parseInfo(await withTimeout(server.info(), ASK_MS))
+    info = await infoOf(server)
   } catch (error) {
     return [{ about: `redis${of}`, verdict: 'unknown', says: `INFO: ${(error as Error).message}` }]
   }
@@ -63,16 +81,21 @@ export const parseInfo = (text: string): Info =>
 
 type Judgement = Omit<Diagnosis, 'about'>
 
-export function judgeVersion({ redis_version = '', valkey_version }: Info): Judgement {
-  if (valkey_version) return { verdict: 'ok', says: `Valkey ${valkey_version}` }
-  const [major = 0, minor = 0] = redis_version.split('.').map(Number)
-  if (!redis_version) return { verdict: 'unknown', says: 'the server does not say its version' }
-  if (major > OLDEST[0] || (major === OLDEST[0] && minor >= OLDEST[1])) {
-    return { verdict: 'ok', says: `Redis ${redis_version}` }
+function versionOf({ redis_version, valkey_version }: Info): string | undefined {
+  if (valkey_version) return `Valkey ${valkey_version}`
+  return redis_version ? `Redis ${redis_version}` : undefined
+}
+
+export function judgeVersion(info: Info): Judgement {
+  const says = versionOf(info)
+  if (says === undefined) return { verdict: 'unknown', says: 'the server does not say its version' }
+  const [major = 0, minor = 0] = (info.redis_version ?? '').split('.').map(Number)
+  if (info.valkey_version || major > OLDEST[0] || (major === OLDEST[0] && minor >= OLDEST[1])) {
+    return { verdict: 'ok', says }
   }
   return {
     verdict: 'problem',
-    says: `Redis ${redis_version} is too old: scripts need ${OLDEST.join('.')}`,
+    says: `${says} is too old: scripts need ${OLDEST.join('.')}`,
     mend: `Upgrade to Redis ${OLDEST.join('.')} or later, or Valkey`,
   }
 }
