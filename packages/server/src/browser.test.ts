@@ -602,6 +602,16 @@ test('many are let back in with one question', async () => {
   await server.admin('PUT', '/admin/lists/allow/192.0.2.5', {})
   await page.getByText('let in by the allowlist (192.0.2.5): ').waitFor()
   expect(((await server.admin('GET', '/admin/blocks')).body as { blocks: unknown[] }).blocks).toHaveLength(8)
+
+  // Who is let in elsewhere while it is asked stays in the question, and counts as done.
+  await page.getByLabel('filter').fill('192.0.2.9')
+  await page.getByLabel('select all').check()
+  await page.getByRole('button', { name: 'Unblock 1', exact: true }).click()
+  await server.admin('POST', '/admin/unblock/192.0.2.9')
+  await page.getByText('0 of 7 in force').waitFor()
+  await page.getByRole('dialog', { name: 'Unblock 1 client' }).getByText('bouncer unblock 192.0.2.9 ').waitFor()
+  await confirm(page, 'Unblock 1')
+  await page.getByText('Unblocked 1 client (already let in: 1)').waitFor()
 })
 
 test('the keyboard leads everywhere: the palette finds a client', async () => {
