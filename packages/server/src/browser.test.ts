@@ -170,6 +170,8 @@ describe('an attack', () => {
     await page.getByRole('dialog').getByText(`bouncer unblock ${attacker}`).waitFor()
     await confirm(page, 'Unblock')
     await page.getByText(new RegExp(`Unblocked ${attacker}`)).waitFor()
+    // Nothing is left to lift.
+    await feed.getByRole('button', { name: `unblock ${attacker}` }).waitFor({ state: 'detached' })
     expect((await server.as(attacker, '/api/data')).status).toBe(200)
   })
 
@@ -502,6 +504,10 @@ describe('no white page', () => {
 test('a page that one comes back to shows its rows', async () => {
   await server.admin('POST', '/admin/blocks', { client: '198.51.100.66', for: '10m' })
   const page = await open()
+  // Where nobody asks for anything it is said who is kept out, and no traffic is asked for.
+  const clients = page.getByRole('region', { name: 'Clients' })
+  await clients.getByRole('link', { name: '1 client is blocked' }).waitFor()
+  expect(await clients.getByText('bouncer load').isVisible()).toBe(false)
   const pages = page.getByRole('navigation', { name: 'pages' }).first()
   for (let visit = 0; visit < 2; visit++) {
     await pages.getByRole('link', { name: 'Policies' }).click()
