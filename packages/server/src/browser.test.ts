@@ -489,6 +489,15 @@ describe('no white page', () => {
     expect(seen.length).toBeGreaterThan(0)
   })
 
+  test('an address that leads nowhere says so, and leads on', async () => {
+    const page = await open('/clients/%E0%A4%A')
+    await page.getByRole('heading', { level: 1 }).getByText('%E0%A4%A').waitFor()
+    await page.goto(`${server.controlPlane}/dashboard/none`)
+    await page.getByRole('alert').getByText('There is no such page').waitFor()
+    await page.getByRole('link', { name: 'Overview' }).last().click()
+    await page.getByRole('group', { name: 'active blocks' }).waitFor()
+  })
+
   test.each(['50%', '%2F', 'a/b', 'what?', '#1', 'Zoë 你好', 'two words', 'a%20b', '2001:db8::/64'])(
     'the client %j has a page by its address',
     async client => {

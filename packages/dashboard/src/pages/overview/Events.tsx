@@ -104,7 +104,7 @@ export function Events() {
           {waiting} new above
         </Button>
       )}
-      <Unknown of={before} what="what happened before" />
+      <Unknown of={before} what="what happened before" newest={all[0]?.at} />
       {shown.length === 0 ? (
         before.isSuccess && (
           <EmptyState what={filter === 'all' ? 'Nothing has happened yet. Make some trouble:' : `No ${filter} yet.`} />
