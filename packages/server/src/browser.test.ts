@@ -953,6 +953,11 @@ test.each(['light', 'dark'] as const)(
         `['counters', 'history'].filter(name => { const box = document.querySelector('table[aria-label="' + name + '"]')?.closest('.scroll'); return box && box.scrollWidth > box.clientWidth })`,
       )
       found.push(...(cut as string[]).map(name => `${path} ${name} is cut at 360`))
+      // Routes stand at the end of what happened.
+      const clipped = await page.evaluate(
+        `[...document.querySelectorAll('.event > .foreign, .scroll:has(> .evidence)')].filter(one => one.scrollWidth > one.clientWidth).map(one => one.textContent)`,
+      )
+      found.push(...(clipped as string[]).map(text => `${path} clips at 360: ${text}`))
       if (!(await page.getByRole('button', { name: /find and do/ }).isVisible()))
         found.push(`${path} hides the palette`)
       await page.setViewportSize({ width: 1280, height: 800 })
