@@ -412,7 +412,22 @@ describe('policies', () => {
     })
     expect(await many('198.51.100.45', 5)).toBe(200)
     const page = await open('/policies/trial')
-    await page.getByText('It would have refused 3 of 5 requests').waitFor()
+    await page.getByText(/As of [\d:]+: it would have refused 3 of 5 requests/).waitFor()
+    // What is on trial is the saved version: a draft is not what would be enforced.
+    const enforce = page.getByRole('button', { name: 'Enforce it' })
+    await page.getByLabel('limit 1', { exact: true }).fill('9')
+    await page.getByText('Save or discard the draft first').waitFor()
+    expect(await enforce.isDisabled()).toBe(true)
+    await page.getByRole('button', { name: 'Save…' }).click()
+    // All of the command is there to read, not its first line.
+    await page
+      .getByRole('dialog')
+      .getByText(/bouncer policy apply.*limit: 9.*EOF$/s)
+      .waitFor()
+    await confirm(page, 'Cancel')
+    await page.getByRole('button', { name: 'Discard' }).click()
+    // What takes a burst, and what does not.
+    await page.getByText('A burst is for token_bucket and gcra: the others ignore it.').waitFor()
     await page.getByRole('button', { name: 'Enforce it' }).click()
     await confirm(page, 'Save')
     await page.getByText(/Saved trial v2, in force on 1 of 1 instance\./).waitFor()
