@@ -1,7 +1,7 @@
-import { Center, Loader } from '@mantine/core'
+import { Button, Center, Loader } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
 import { Activity, Suspense, useEffect, useState } from 'react'
-import { Redirect, Route, Router, Switch } from 'wouter'
+import { Link, Redirect, Route, Router, Switch } from 'wouter'
 import { usePathname } from 'wouter/use-browser-location'
 import { forgetAnswers, keys, queries, whenSignedOut, whoAmI } from './api.ts'
 import { fetchPages, lazyPages } from './code.ts'
@@ -112,11 +112,11 @@ export function App() {
                       <Redirect to="/" replace />
                     </Route>
                     <Route>
-                      <ErrorState
-                        error={new Error('There is no such page')}
-                        what={pathname}
-                        retry={() => location.assign('/dashboard')}
-                      />
+                      <ErrorState error={new Error('There is no such page')} what={pathname}>
+                        <Button component={Link} href="/" variant="default">
+                          Overview
+                        </Button>
+                      </ErrorState>
                     </Route>
                   </Switch>
                 </Suspense>

@@ -170,6 +170,8 @@ describe('an attack', () => {
     await page.getByRole('dialog').getByText(`bouncer unblock ${attacker}`).waitFor()
     await confirm(page, 'Unblock')
     await page.getByText(new RegExp(`Unblocked ${attacker}`)).waitFor()
+    // Nothing is left to lift.
+    await feed.getByRole('button', { name: `unblock ${attacker}` }).waitFor({ state: 'detached' })
     expect((await server.as(attacker, '/api/data')).status).toBe(200)
   })
 
@@ -410,7 +412,22 @@ describe('policies', () => {
     })
     expect(await many('198.51.100.45', 5)).toBe(200)
     const page = await open('/policies/trial')
-    await page.getByText('It would have refused 3 of 5 requests').waitFor()
+    await page.getByText(/As of [\d:]+: it would have refused 3 of 5 requests/).waitFor()
+    // What is on trial is the saved version: a draft is not what would be enforced.
+    const enforce = page.getByRole('button', { name: 'Enforce it' })
+    await page.getByLabel('limit 1', { exact: true }).fill('9')
+    await page.getByText('Save or discard the draft first').waitFor()
+    expect(await enforce.isDisabled()).toBe(true)
+    await page.getByRole('button', { name: 'Save…' }).click()
+    // All of the command is there to read, not its first line.
+    await page
+      .getByRole('dialog')
+      .getByText(/bouncer policy apply.*limit: 9.*EOF$/s)
+      .waitFor()
+    await confirm(page, 'Cancel')
+    await page.getByRole('button', { name: 'Discard' }).click()
+    // What takes a burst, and what does not.
+    await page.getByText('A burst is for token_bucket and gcra: the others ignore it.').waitFor()
     await page.getByRole('button', { name: 'Enforce it' }).click()
     await confirm(page, 'Save')
     await page.getByText(/Saved trial v2, in force on 1 of 1 instance\./).waitFor()
@@ -487,6 +504,15 @@ describe('no white page', () => {
     expect(seen.length).toBeGreaterThan(0)
   })
 
+  test('an address that leads nowhere says so, and leads on', async () => {
+    const page = await open('/clients/%E0%A4%A')
+    await page.getByRole('heading', { level: 1 }).getByText('%E0%A4%A').waitFor()
+    await page.goto(`${server.controlPlane}/dashboard/none`)
+    await page.getByRole('alert').getByText('There is no such page').waitFor()
+    await page.getByRole('link', { name: 'Overview' }).last().click()
+    await page.getByRole('group', { name: 'active blocks' }).waitFor()
+  })
+
   test.each(['50%', '%2F', 'a/b', 'what?', '#1', 'Zoë 你好', 'two words', 'a%20b', '2001:db8::/64'])(
     'the client %j has a page by its address',
     async client => {
@@ -502,6 +528,10 @@ describe('no white page', () => {
 test('a page that one comes back to shows its rows', async () => {
   await server.admin('POST', '/admin/blocks', { client: '198.51.100.66', for: '10m' })
   const page = await open()
+  // Where nobody asks for anything it is said who is kept out, and no traffic is asked for.
+  const clients = page.getByRole('region', { name: 'Clients' })
+  await clients.getByRole('link', { name: '1 client is blocked' }).waitFor()
+  expect(await clients.getByText('bouncer load').isVisible()).toBe(false)
   const pages = page.getByRole('navigation', { name: 'pages' }).first()
   for (let visit = 0; visit < 2; visit++) {
     await pages.getByRole('link', { name: 'Policies' }).click()
@@ -602,6 +632,16 @@ test('many are let back in with one question', async () => {
   await server.admin('PUT', '/admin/lists/allow/192.0.2.5', {})
   await page.getByText('let in by the allowlist (192.0.2.5): ').waitFor()
   expect(((await server.admin('GET', '/admin/blocks')).body as { blocks: unknown[] }).blocks).toHaveLength(8)
+
+  // Who is let in elsewhere while it is asked stays in the question, and counts as done.
+  await page.getByLabel('filter').fill('192.0.2.9')
+  await page.getByLabel('select all').check()
+  await page.getByRole('button', { name: 'Unblock 1', exact: true }).click()
+  await server.admin('POST', '/admin/unblock/192.0.2.9')
+  await page.getByText('0 of 7 in force').waitFor()
+  await page.getByRole('dialog', { name: 'Unblock 1 client' }).getByText('bouncer unblock 192.0.2.9 ').waitFor()
+  await confirm(page, 'Unblock 1')
+  await page.getByText('Unblocked 1 client (already let in: 1)').waitFor()
 })
 
 test('the keyboard leads everywhere: the palette finds a client', async () => {
@@ -928,6 +968,11 @@ test.each(['light', 'dark'] as const)(
         `['counters', 'history'].filter(name => { const box = document.querySelector('table[aria-label="' + name + '"]')?.closest('.scroll'); return box && box.scrollWidth > box.clientWidth })`,
       )
       found.push(...(cut as string[]).map(name => `${path} ${name} is cut at 360`))
+      // Routes stand at the end of what happened.
+      const clipped = await page.evaluate(
+        `[...document.querySelectorAll('.event > .foreign, .scroll:has(> .evidence)')].filter(one => one.scrollWidth > one.clientWidth).map(one => one.textContent)`,
+      )
+      found.push(...(clipped as string[]).map(text => `${path} clips at 360: ${text}`))
       if (!(await page.getByRole('button', { name: /find and do/ }).isVisible()))
         found.push(`${path} hides the palette`)
       await page.setViewportSize({ width: 1280, height: 800 })

@@ -14,13 +14,15 @@ interface Props<T> {
   readonly of: Query<T>
   /** What is asked for: `the blocks`. */
   readonly what: string
+  /** What is shown may be newer, as what comes live: then its time, epoch ms. */
+  readonly newest?: number | undefined
 }
 
 /** What is not known, or old, and why; nothing when the newest answer is there. */
-export function Unknown<T>({ of: { data, error: newest, dataUpdatedAt, refetch }, what }: Props<T>) {
+export function Unknown<T>({ of: { data, error: failed, dataUpdatedAt, refetch }, what, newest = 0 }: Props<T>) {
   // While it is asked for again the last answer stands.
   const last = useRef<Error>(null)
-  if (newest || data !== undefined) last.current = newest
+  if (failed || data !== undefined) last.current = failed
   const error = last.current
   if (!error) {
     return data === undefined ? (
@@ -29,7 +31,7 @@ export function Unknown<T>({ of: { data, error: newest, dataUpdatedAt, refetch }
       </Text>
     ) : null
   }
-  const told = dataUpdatedAt === 0 ? undefined : clockTime(dataUpdatedAt - Date.now() + serverNow())
+  const told = dataUpdatedAt === 0 ? undefined : clockTime(Math.max(newest, dataUpdatedAt - Date.now() + serverNow()))
   const again = isAway(error)
   // What mends it is to ask again, which is done: then the cause is all there is to say.
   const why = again ? (error.message.split(/[;.] /)[0] as string) : sayError(error)

@@ -4,9 +4,15 @@ import { ActionIcon, Code, CopyButton, Group, Tooltip } from '@mantine/core'
 export function CommandLine({ command }: { command: string }) {
   return (
     <Group gap={4} wrap="nowrap" maw="100%">
-      <Code className="foreign" style={{ flex: '0 1 auto', minWidth: 0 }} title={command}>
-        {command.includes('\n') ? `${command.slice(0, command.indexOf('\n'))} …` : command}
-      </Code>
+      {command.includes('\n') ? (
+        <Code block tabIndex={0} style={{ flex: 1, minWidth: 0, maxHeight: 160, overflow: 'auto' }}>
+          {command}
+        </Code>
+      ) : (
+        <Code className="foreign" style={{ flex: '0 1 auto', minWidth: 0 }} title={command}>
+          {command}
+        </Code>
+      )}
       <CopyButton value={command} timeout={1500}>
         {({ copied, copy }) => (
           <Tooltip label={copied ? 'copied' : 'copy'}>

@@ -5,7 +5,8 @@ import { sayError } from '../api.ts'
 interface Props {
   readonly error: unknown
   readonly what: string
-  readonly retry: () => void
+  /** Absent: asking again does not help. */
+  readonly retry?: () => void
   /** What else can be done. */
   readonly children?: ReactNode
 }
@@ -19,9 +20,11 @@ export function ErrorState({ error, what, retry, children }: Props) {
         {sayError(error)}
       </Text>
       <Group>
-        <Button variant="default" onClick={retry}>
-          Try again
-        </Button>
+        {retry && (
+          <Button variant="default" onClick={retry}>
+            Try again
+          </Button>
+        )}
         {children}
       </Group>
     </Stack>

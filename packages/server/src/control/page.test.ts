@@ -75,6 +75,7 @@ describe('the page', () => {
     '/dashboard',
     '/dashboard/',
     '/dashboard/clients/1.2.3.4',
+    '/dashboard/clients/%E0%A4%A',
     '/dashboard/clients/2001:db8::%2F64',
     '/dashboard/policies/a.b.js',
     '/dashboard/sign-in',

@@ -86,7 +86,8 @@ export function dashboard(folder: string = PAGE_FOLDER): Router {
   router.use('/dashboard', files)
   router.get('/dashboard/assets/*path', (_req, _res, next) => next(new HttpError(404, 'There is no such file here')))
   // Every other path is a place within the page.
-  router.get(['/dashboard', '/dashboard/*path'], (req, res, next) => {
+  // Nothing of it is captured: an escape that does not decode is for the page to tell of.
+  router.get(/^\/dashboard(?:\/|$)/, (req, res, next) => {
     const html = readPage(folder)
     if (html === undefined) return sendNotBuilt(res)
     const nonce = randomBytes(16).toString('base64')

@@ -99,7 +99,8 @@ export default function Blocks() {
   const [dialog, setDialog] = useSearchState('do')
   const [unblocking, setUnblocking] = useState<string>()
   const [selected, setSelected] = useState<ReadonlySet<string>>(new Set())
-  const [several, setSeveral] = useState(false)
+  /** Who was chosen when it was asked: whoever is let in meanwhile stays named in the question. */
+  const [several, setSeveral] = useState<readonly string[]>()
   const readOnly = useReadOnly()
   const now = useNow(5000)
   const { blocks: all, total } = blocks.data ?? NONE
@@ -137,7 +138,7 @@ export default function Blocks() {
           {all.length < total && `: the first ${count(all.length)} to end are looked at here`}
         </Text>
         {chosen.length > 0 && (
-          <Button size="compact-sm" variant="default" onClick={() => setSeveral(true)}>
+          <Button size="compact-sm" variant="default" onClick={() => setSeveral(chosen)}>
             Unblock {count(chosen.length)}
           </Button>
         )}
@@ -162,12 +163,13 @@ export default function Blocks() {
       {unblocking !== undefined && (
         <UnblockDialog client={unblocking} opened onClose={() => setUnblocking(undefined)} />
       )}
-      <UnblockManyDialog
-        clients={chosen}
-        opened={several}
-        onClose={() => setSeveral(false)}
-        onDone={() => setSelected(new Set())}
-      />
+      {several && (
+        <UnblockManyDialog
+          clients={several}
+          onClose={() => setSeveral(undefined)}
+          onDone={() => setSelected(new Set())}
+        />
+      )}
     </>
   )
 }

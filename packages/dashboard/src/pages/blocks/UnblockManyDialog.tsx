@@ -12,35 +12,42 @@ const clientsOf = (n: number) => (n === 1 ? 'client' : 'clients')
 
 interface Outcome {
   readonly done: number
+  /** Of these: let in by somebody else, or its block had ended. */
+  readonly already: number
   readonly failed: readonly string[]
 }
 
 async function unblockAll(clients: readonly string[]): Promise<Outcome> {
   const waiting = [...clients]
   const failed: string[] = []
+  let already = 0
   const lane = async () => {
     for (let client = waiting.pop(); client !== undefined; client = waiting.pop()) {
       const name = client
-      await control.unblock(name, {}, actor).catch(error => failed.push(`${name}: ${sayError(error)}`))
+      await control.unblock(name, {}, actor).then(
+        ({ wasBlocked }) => {
+          if (!wasBlocked) already++
+        },
+        error => failed.push(`${name}: ${sayError(error)}`),
+      )
     }
   }
   await Promise.all(Array.from({ length: AT_ONCE }, lane))
   if (failed.length === clients.length) throw new Error(`None could be unblocked. ${failed[0]}`)
-  return { done: clients.length - failed.length, failed }
+  return { done: clients.length - failed.length, already, failed }
 }
 
 interface Props {
   readonly clients: readonly string[]
-  readonly opened: boolean
   readonly onClose: () => void
   readonly onDone: () => void
 }
 
 /** Lets several clients back in, asked once. */
-export function UnblockManyDialog({ clients, opened, onClose, onDone }: Props) {
+export function UnblockManyDialog({ clients, onClose, onDone }: Props) {
   return (
     <ActionDialog
-      opened={opened}
+      opened
       onClose={onClose}
       action={{
         title: `Unblock ${count(clients.length)} ${clientsOf(clients.length)}`,
@@ -48,11 +55,10 @@ export function UnblockManyDialog({ clients, opened, onClose, onDone }: Props) {
         effect: 'Lifts their blocks on every instance and clears their violations and counters.',
         command: bouncer(['unblock', ...clients]),
         run: () => unblockAll(clients),
-        done: ({ done, failed }) => {
+        done: ({ done, already, failed }) => {
           onDone()
-          return failed.length === 0
-            ? `Unblocked ${count(done)} ${clientsOf(done)}`
-            : `Unblocked ${count(done)}; not: ${failed.slice(0, 5).join('; ')}`
+          const said = `Unblocked ${count(done)} ${clientsOf(done)}${already > 0 ? ` (already let in: ${count(already)})` : ''}`
+          return failed.length === 0 ? said : `${said}; not: ${failed.slice(0, 5).join('; ')}`
         },
         children: (
           <ScrollArea.Autosize mah={160}>

@@ -1,15 +1,40 @@
 import type { ClientSummary } from '@api-bouncer/limiter/contracts'
 import { SegmentedControl, Table, Text } from '@mantine/core'
+import { Link } from 'wouter'
 import { useCalm } from '../../calm.ts'
 import { ClientLink } from '../../components/Client.tsx'
 import { EmptyState } from '../../components/EmptyState.tsx'
 import { Headroom } from '../../components/Headroom.tsx'
 import { Panel } from '../../components/Panel.tsx'
 import { newestFrame, useLive } from '../../live.ts'
-import { rate } from '../../numbers.ts'
+import { count, rate } from '../../numbers.ts'
+import { totalOf } from '../../outcomes.ts'
 import { useSearchState } from '../../search.ts'
+import { pointsOf } from './points.ts'
+import { useRange } from './range.ts'
 
 const NONE: readonly ClientSummary[] = []
+
+/** No client is near anything in this second: who is kept out, or was there a while ago, may be. */
+function Nobody() {
+  const blocks = useLive(live => newestFrame(live)?.activeBlocks) ?? 0
+  const frames = useLive(live => live.frames)
+  const { range, history } = useRange()
+  const to = frames.at(-1)?.at ?? 0
+  const came = pointsOf(range, history.data, frames, to).some(({ rates }) => rates && totalOf(rates) > 0)
+  const nobody = 'Nobody has asked for anything in this second.'
+  if (blocks === 0 && !came) return <EmptyState what={`${nobody} Make some traffic:`} />
+  return (
+    <Text size="sm" role="status">
+      {nobody}{' '}
+      {blocks > 0 && (
+        <Link href="/blocks" className="link">
+          {count(blocks)} {blocks === 1 ? 'client is' : 'clients are'} blocked
+        </Link>
+      )}
+    </Text>
+  )
+}
 
 /** Who is nearest a limit, or busiest, `rows` of them. */
 export function Busiest({ rows }: { rows: number }) {
@@ -43,7 +68,7 @@ export function Busiest({ rows }: { rows: number }) {
             : 'The store, which has the counters, gives no answer. They are shown as soon as it does.'}
         </Text>
       ) : calm.length === 0 ? (
-        <EmptyState what="Nobody has asked for anything in this second. Make some traffic:" />
+        <Nobody />
       ) : (
         <div className="scroll" {...hold}>
           <Table

@@ -8,9 +8,9 @@ import { EmptyState } from '../../components/EmptyState.tsx'
 import { Panel } from '../../components/Panel.tsx'
 import { UnblockDialog } from '../../components/UnblockDialog.tsx'
 import { EVENT_FILTERS, passes, sayEvent } from '../../events.ts'
-import { fetchEvents, useLive } from '../../live.ts'
+import { fetchEvents, newestFrame, useLive } from '../../live.ts'
 import { useSearchState } from '../../search.ts'
-import { clockTime } from '../../time.ts'
+import { clockTime, useNow } from '../../time.ts'
 
 const SHOWN_EVENTS = 100
 
@@ -22,7 +22,22 @@ const COLOURS: Readonly<Partial<Record<BouncerEvent['type'], readonly [mark: str
   overflow: ['◆', 'var(--degraded)'],
 }
 
-function Line({ event, onUnblock }: { event: BouncerEvent; onUnblock: (client: string) => void }) {
+/** The newest block of each client, by its event, unless it was lifted after that or its time is over. */
+function inForce(events: readonly BouncerEvent[], now: number): ReadonlySet<BouncerEvent> {
+  const newest = new Map<string, BouncerEvent>()
+  for (const event of events)
+    if ((event.type === 'blocked' || event.type === 'unblocked') && !newest.has(event.client))
+      newest.set(event.client, event)
+  return new Set([...newest.values()].filter(event => event.type === 'blocked' && event.block.until > now))
+}
+
+interface LineProps {
+  readonly event: BouncerEvent
+  /** Absent: there is no block to lift. */
+  readonly onUnblock: ((client: string) => void) | undefined
+}
+
+function Line({ event, onUnblock }: LineProps) {
   const { verb, client, rest } = sayEvent(event)
   const [mark, color] = COLOURS[event.type] ?? ['○', 'var(--mantine-color-dimmed)']
   return (
@@ -34,7 +49,7 @@ function Line({ event, onUnblock }: { event: BouncerEvent; onUnblock: (client: s
       <span className="foreign" style={{ minWidth: 0 }} title={`${verb} ${client ?? ''} ${rest}`}>
         {verb} {client !== undefined && <ClientLink client={client} />} {rest}
       </span>
-      {event.type === 'blocked' ? (
+      {event.type === 'blocked' && onUnblock ? (
         <UnstyledButton
           fz="xs"
           td="underline"
@@ -61,6 +76,9 @@ export function Events() {
 
   const before = useQuery({ queryKey: ['events'], queryFn: fetchEvents })
 
+  const now = useNow(5000)
+  const nobody = useLive(live => newestFrame(live)?.activeBlocks === 0)
+  const lasting = inForce(nobody ? [] : all, now)
   const shown = (held ?? all).filter(event => passes(filter, event)).slice(0, SHOWN_EVENTS)
   const waiting = held === undefined ? 0 : all.filter(event => passes(filter, event) && !held.includes(event)).length
   const toTop = () => {
@@ -86,7 +104,7 @@ export function Events() {
           {waiting} new above
         </Button>
       )}
-      <Unknown of={before} what="what happened before" />
+      <Unknown of={before} what="what happened before" newest={all[0]?.at} />
       {shown.length === 0 ? (
         before.isSuccess && (
           <EmptyState what={filter === 'all' ? 'Nothing has happened yet. Make some trouble:' : `No ${filter} yet.`} />
@@ -104,7 +122,7 @@ export function Events() {
           }}
         >
           {shown.map(event => (
-            <Line key={event.id} event={event} onUnblock={setUnblocking} />
+            <Line key={event.id} event={event} onUnblock={lasting.has(event) ? setUnblocking : undefined} />
           ))}
         </ul>
       )}

@@ -1,8 +1,5 @@
-import type { StatsRange } from '@api-bouncer/limiter/contracts'
 import { Button, Group, SegmentedControl } from '@mantine/core'
-import { useQuery } from '@tanstack/react-query'
 import { useMemo, useState } from 'react'
-import { control, every, keys } from '../../api.ts'
 import { Unknown } from '../../components/Answer.tsx'
 import { Legend } from '../../components/Legend.tsx'
 import { Panel } from '../../components/Panel.tsx'
@@ -11,9 +8,9 @@ import { sayEvent } from '../../events.ts'
 import { newestFrame, setPaused, useLive } from '../../live.ts'
 import type { Shown } from '../../outcomes.ts'
 import { RANGE_NAMES, RANGES } from '../../ranges.ts'
-import { useSearchState } from '../../search.ts'
 import { clockTime, serverNow, span } from '../../time.ts'
 import { pointsOf } from './points.ts'
+import { useRange } from './range.ts'
 
 const MARKED = new Set(['blocked', 'policy-changed', 'list-changed'])
 /** More lines than these say nothing. */
@@ -21,15 +18,8 @@ const MOST_MARKS = 60
 
 /** Requests by outcome over time, what was kept and what is live. */
 export function Requests({ height }: { height: number }) {
-  const [asked, select] = useSearchState('range', '5m')
-  const range: StatsRange = RANGE_NAMES.find(one => one === asked) ?? '5m'
+  const { range, select, history } = useRange()
   const { rangeMs, stepMs } = RANGES[range]
-  const history = useQuery({
-    queryKey: keys.stats(range),
-    queryFn: () => control.stats({ range }),
-    // What could not be told to the store at its time is told later.
-    refetchInterval: every(Math.max(stepMs, 10_000)),
-  })
   const frames = useLive(live => live.frames)
   const newest = useLive(newestFrame)
   const events = useLive(live => live.events)

@@ -9,6 +9,7 @@ import {
   Select,
   Stack,
   TagsInput,
+  Text,
   TextInput,
 } from '@mantine/core'
 
@@ -22,11 +23,17 @@ const asList = (match: PolicyInput['match']): string[] =>
   match === undefined ? ['*'] : typeof match === 'string' ? [match] : [...match]
 const numeric = (value: string | number): number | undefined => (typeof value === 'number' ? value : undefined)
 
+/** The algorithms that take a burst; the others ignore it. */
+const BURST: readonly string[] = ['token_bucket', 'gcra']
+
+const DEFAULT = { value: 'default', label: 'the server’s default' }
+
 /** The same draft as the YAML beside it, field by field. */
 export function Form({ value, onField, disabled }: Props) {
   const limits = Array.isArray(value.limits) ? value.limits : []
   const algorithm = value.algorithm ?? 'default'
-  const bursts = algorithm === 'default' || algorithm === 'token_bucket' || algorithm === 'gcra'
+  const takesBurst = BURST.includes(algorithm)
+  const asksBurst = (burst: unknown) => takesBurst || algorithm === 'default' || burst !== undefined
   const penalty = value.penalty === undefined ? 'fleet' : value.penalty === false ? 'none' : 'own'
   const own = typeof value.penalty === 'object' ? value.penalty : {}
   return (
@@ -73,17 +80,20 @@ export function Form({ value, onField, disabled }: Props) {
                   onChange={event => onField(['limits', i, 'window'], event.currentTarget.value)}
                   w={80}
                 />
-                {bursts && (
-                  <NumberInput
-                    aria-label={`burst ${i + 1}`}
-                    placeholder="burst"
-                    value={limit.burst ?? ''}
-                    onChange={n => onField(['limits', i, 'burst'], numeric(n))}
-                    min={1}
-                    allowDecimal={false}
-                    hideControls
-                    w={90}
-                  />
+                {asksBurst(limit.burst) && (
+                  <>
+                    burst
+                    <NumberInput
+                      aria-label={`burst ${i + 1}`}
+                      placeholder="none"
+                      value={limit.burst ?? ''}
+                      onChange={n => onField(['limits', i, 'burst'], numeric(n))}
+                      min={1}
+                      allowDecimal={false}
+                      hideControls
+                      w={90}
+                    />
+                  </>
                 )}
                 <ActionIcon
                   variant="subtle"
@@ -95,6 +105,12 @@ export function Form({ value, onField, disabled }: Props) {
                 </ActionIcon>
               </Group>
             ))}
+            {!takesBurst && limits.some(({ burst }) => asksBurst(burst)) && (
+              <Text size="xs" c="dimmed">
+                A burst is for {BURST.join(' and ')}:{' '}
+                {algorithm === 'default' ? 'the others ignore' : `${algorithm} ignores`} it.
+              </Text>
+            )}
             <div>
               <Button
                 size="compact-xs"
@@ -109,7 +125,7 @@ export function Form({ value, onField, disabled }: Props) {
         </Input.Wrapper>
         <Select
           label="Algorithm"
-          data={['default', ...ALGORITHMS]}
+          data={[DEFAULT, ...ALGORITHMS]}
           value={algorithm}
           onChange={id => onField(['algorithm'], id === 'default' || id === null ? undefined : id)}
           allowDeselect={false}
@@ -126,7 +142,7 @@ export function Form({ value, onField, disabled }: Props) {
           <Select
             label="Fail mode"
             description="Decides while the store is away"
-            data={['default', ...FAIL_MODES]}
+            data={[DEFAULT, ...FAIL_MODES]}
             value={value.failMode ?? 'default'}
             onChange={mode => onField(['failMode'], mode === 'default' || mode === null ? undefined : mode)}
             allowDeselect={false}

@@ -190,7 +190,9 @@ function Editor({ id, record, isNew }: EditorProps) {
         </Panel>
       </div>
       <div className="row row-half" style={{ marginTop: 10 }}>
-        {record?.policy.mode === 'shadow' && <Trial policy={record.policy} onPromote={() => setPromoting(true)} />}
+        {record?.policy.mode === 'shadow' && (
+          <Trial policy={record.policy} unsaved={isChanged} onPromote={() => setPromoting(true)} />
+        )}
         {record && <History id={id} present={record.policy} />}
       </div>
       {saving && draft.policy && (

@@ -8,13 +8,21 @@ import { Panel } from '../../components/Panel.tsx'
 import { count, percent } from '../../numbers.ts'
 import { addTallies, hitRate, tallyOf, totalOf, ZERO } from '../../outcomes.ts'
 import { useReadOnly } from '../../session.ts'
+import { clockTime } from '../../time.ts'
+
+interface Props {
+  readonly policy: Policy
+  /** There is a draft, which is not what is on trial. */
+  readonly unsaved: boolean
+  readonly onPromote: () => void
+}
 
 /** What a shadow policy would have refused, beside what was refused; and the step that makes it real. */
-export function Trial({ policy, onPromote }: { policy: Policy; onPromote: () => void }) {
+export function Trial({ policy, unsaved, onPromote }: Props) {
   const history = useQuery({
     queryKey: keys.stats('1h'),
     queryFn: () => control.stats({ range: '1h' }),
-    refetchInterval: every(10_000),
+    refetchInterval: every(2000),
   })
   const readOnly = useReadOnly()
   const buckets = history.data?.buckets ?? []
@@ -26,12 +34,13 @@ export function Trial({ policy, onPromote }: { policy: Policy; onPromote: () => 
   return (
     <Panel title="On trial, the last hour" id="trial">
       <Answer of={history} what="what it would have done">
-        {() => (
+        {({ at }) => (
           <>
             <Text size="sm">
+              As of {clockTime(at)}:{' '}
               {passed + refused === 0
-                ? 'No request has come where it applies.'
-                : `It would have refused ${count(refused)} of ${count(passed + refused)} requests (${percent(refused / (passed + refused))}).`}
+                ? 'no request has come where it applies.'
+                : `it would have refused ${count(refused)} of ${count(passed + refused)} requests (${percent(refused / (passed + refused))}).`}
             </Text>
             <Text size="sm">
               What is enforced refused {count(enforced.limited + enforced.blocked)} of {count(totalOf(enforced))}{' '}
@@ -44,11 +53,16 @@ export function Trial({ policy, onPromote }: { policy: Policy; onPromote: () => 
         <Button
           size="compact-sm"
           onClick={onPromote}
-          disabled={readOnly !== undefined}
+          disabled={readOnly !== undefined || unsaved}
           {...(readOnly && { title: readOnly })}
         >
           Enforce it
         </Button>
+        {unsaved && (
+          <Text size="xs" c="dimmed">
+            Save or discard the draft first: what is on trial is the saved version.
+          </Text>
+        )}
       </Group>
     </Panel>
   )
