@@ -611,6 +611,11 @@ describe('on a terminal and in a pipe', () => {
         ...server.env,
         ...env,
       })
+    const footer = (await terminal('clients --no-color')).out.split('\r\n\r\n')[1] ?? ''
+    expect(footer.trim().split('\r\n')).toEqual([
+      'rates of the last second; listed: who was busy or refused in the last minute,',
+      '  near a limit still, or blocked',
+    ])
     expect((await terminal('status')).out).toContain('\x1b[32mhealthy')
     expect((await terminal('status --no-color')).out).not.toContain('\x1b[')
     expect((await terminal('status', { NO_COLOR: '1' })).out).not.toContain('\x1b[')
