@@ -78,16 +78,24 @@ export function statusText(status: Status, styles: Styles, now: number, fit?: nu
   const { store, instances, policies, activeBlocks, degradedDecisions, state } = status
   const latency = store.latencyMs === undefined ? '' : ` (${store.latencyMs.toFixed(1)} ms)`
   const clients = store.clients === undefined ? [] : [count(store.clients, 'client')]
+  const alive = deciding(instances).length
+  // While the store is away, who is alive is not known.
+  const nobody = state === 'ok' && alive === 0
   const parts = [
     `${store.detail ? safe(store.detail) : store.kind}${latency}`,
     ...clients,
-    count(deciding(instances).length, 'instance'),
+    ...(nobody ? [] : [count(alive, 'instance')]),
     // While the store is away a server knows neither.
     policies === undefined ? 'policies unknown' : count(policies, 'policy', 'policies'),
     activeBlocks === undefined ? 'blocks unknown' : count(activeBlocks, 'active block'),
   ]
   const ill = store.since === undefined ? 'degraded' : `degraded since ${exact(store.since, now)}`
-  const word = state === 'ok' ? styles.good('healthy') : styles.bad(ill)
+  const word =
+    state !== 'ok'
+      ? styles.bad(ill)
+      : nobody
+        ? `store healthy · ${styles.warn('no instance is alive: nothing is limited')}`
+        : styles.good('healthy')
   const head = `${flow([word, ...parts], fit, ' · ')}\n`
   const since =
     instances.length === 0
