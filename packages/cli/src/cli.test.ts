@@ -590,6 +590,27 @@ describe('on a terminal and in a pipe', () => {
     expect(gone).toEqual({ code: 0, out: '', err: '' })
     const closed = await inShell('bouncer status >&-; echo $?', env)
     expect(closed.err).not.toContain('    at ')
+    // Only a write tells that nobody reads any more: one event before, one after.
+    const followed = await inShell(
+      'bouncer block 192.0.2.201; bouncer events -f --since 1m > >(head -1) & until ! kill -0 $!; do bouncer block 192.0.2.201; done',
+      env,
+    )
+    expect(followed.code).toBe(0)
+  })
+
+  it('goes on with what it was told to do when nobody reads any more', async () => {
+    const many = (args: string) =>
+      inShell(`set -o pipefail; printf '198.51.101.%d\\n' {1..60} | bouncer ${args} - | head -1`, server.env)
+    const left = async () => (await json('blocks', '--client', '198.51.101.0/24')).length
+    expect(await many('block')).toMatchObject({ code: 0, err: '', out: expect.stringMatching(/^blocked .*\n$/) })
+    expect(await left()).toBe(60)
+    expect(await many('unblock')).toMatchObject({ code: 0, err: '', out: expect.stringMatching(/^unblocked .*\n$/) })
+    expect(await left()).toBe(0)
+    const wrong = await inShell(
+      "set -o pipefail; printf '198.51.101.%d\\n' 1 300 2 | bouncer unblock - 2>&1 | true",
+      server.env,
+    )
+    expect(wrong.code).toBe(2)
   })
 
   it('colours and asks on a terminal only, and takes no for an answer', async () => {
@@ -599,6 +620,11 @@ describe('on a terminal and in a pipe', () => {
         ...server.env,
         ...env,
       })
+    const footer = (await terminal('clients --no-color')).out.split('\r\n\r\n')[1] ?? ''
+    expect(footer.trim().split('\r\n')).toEqual([
+      'rates of the last second; listed: who was busy or refused in the last minute,',
+      '  near a limit still, or blocked',
+    ])
     expect((await terminal('status')).out).toContain('\x1b[32mhealthy')
     expect((await terminal('status --no-color')).out).not.toContain('\x1b[')
     expect((await terminal('status', { NO_COLOR: '1' })).out).not.toContain('\x1b[')

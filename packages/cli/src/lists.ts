@@ -2,6 +2,7 @@ import type { ControlPlane, ListEntry, ListName } from '@api-bouncer/limiter/con
 import type { CommandRoom } from './command.ts'
 import { CommandError, type Context, EXIT } from './context.ts'
 import { each } from './each.ts'
+import { seenByText } from './numbers.ts'
 import { dryRun, duration } from './options.ts'
 import { type Column, printOne, printRows } from './output.ts'
 import { ownIn } from './policy/own-address.ts'
@@ -213,8 +214,7 @@ async function remove(of: Context, list: ListName, given: readonly string[], reh
 /** The proof that a change has arrived. */
 async function seenText(control: ControlPlane): Promise<string> {
   const { epoch } = await control.state()
-  const { seen, of } = await control.seenBy(epoch)
-  return `seen by ${seen} of ${of} instance${of === 1 ? '' : 's'}`
+  return seenByText(await control.seenBy(epoch))
 }
 
 export interface Checked {

@@ -3,13 +3,14 @@ import { join } from 'node:path'
 
 /** The whole command line: what needs no command loads nothing, neither commander nor a connection. */
 export async function start(io: NodeJS.Process, home: string): Promise<void> {
-  // The reader has what it wanted (`bouncer keys | head -1`), or what was to be kept is not.
+  // A reader that has what it wanted (`bouncer block - | head -1`) ends no write that was asked for: what more is said is lost,
+  // and no more. Elsewhere what was to be kept is not.
   io.stdout.on('error', ({ code }: NodeJS.ErrnoException) => {
-    if (code === 'EPIPE') io.exit(0)
+    if (code === 'EPIPE') return
     io.stderr.write(`bouncer: cannot write the output (${code})\n`)
     io.exit(1)
   })
-  io.stderr.on('error', ({ code }: NodeJS.ErrnoException) => io.exit(code === 'EPIPE' ? 0 : 1))
+  io.stderr.on('error', ({ code }: NodeJS.ErrnoException) => code === 'EPIPE' || io.exit(1))
   const argv = io.argv.slice(2)
   const [first] = argv
   if (first === '--version' || first === '-V' || first === '-v') {

@@ -3,7 +3,8 @@ import type { ClientSummary } from '@api-bouncer/limiter/contracts'
 import type { CommandRoom } from '../command.ts'
 import { rate } from '../numbers.ts'
 import { whole } from '../options.ts'
-import { type Column, printRows, stylesOf } from '../output.ts'
+import { type Column, columnsOf as fitOf, printRows, stylesOf } from '../output.ts'
+import { fold } from '../text.ts'
 import { clock, inTime, iso } from '../time.ts'
 
 export const command: CommandRoom = {
@@ -21,9 +22,10 @@ export const command: CommandRoom = {
         const [clients, { instances }] = await Promise.all([control.clients({ sort, limit }), control.status()])
         const told = deciding(instances).length > 0
         const empty = told ? `no client was seen in the last minute, and none is blocked\n${TRY}` : `none\n${UNTOLD}`
-        printRows(of, clients, columnsOf(of.now()), { empty })
+        const fit = fitOf(of.stdout)
+        printRows(of, clients, columnsOf(of.now()), { empty: fold(empty, fit) })
         if (of.options.output === 'human') {
-          if (clients.length > 0) of.stdout.write(`\n${stylesOf(of, of.stdout).dim(told ? OVER : UNTOLD)}\n`)
+          if (clients.length > 0) of.stdout.write(`\n${stylesOf(of, of.stdout).dim(fold(told ? OVER : UNTOLD, fit))}\n`)
         } else if (!told) of.stderr.write(`${UNTOLD}\n`)
       })
   },

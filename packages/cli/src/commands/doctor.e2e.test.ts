@@ -70,6 +70,37 @@ describe('doctor', () => {
     }
   })
 
+  it.each([
+    ['frozen', () => redis.freeze(), () => redis.thaw()],
+    ['killed', () => redis.kill(), () => redis.start()],
+  ])('reports a Redis that is %s, through a server and straight: exit 1', async (_, away, back) => {
+    await away()
+    try {
+      for (const args of [['doctor'], ['doctor', '--redis', `redis://127.0.0.1:${redis.port}`]]) {
+        const { stdout, stderr, code } = await run(args, args.length > 1 ? {} : onRedis.env)
+        expect([code, stderr]).toEqual([1, ''])
+        expect(stdout).toMatch(
+          /^1 finding of \d+ things looked at, \d+ could not be looked at\n\nproblem {2}store +\S.*\n +mend: /,
+        )
+        // A server knows its instances for some seconds more.
+        for (const about of [
+          ...(args.length > 1 ? ['versions', 'epochs'] : []),
+          'shadow policies',
+          'catch-all',
+          'lists',
+        ])
+          expect(stdout).toMatch(
+            new RegExp(`^unknown {2}${about} +could not be looked at: the store does not answer$`, 'm'),
+          )
+        expect(stdout).not.toContain('maxRetriesPerRequest')
+        expect(stdout).toMatch(/^ok {7}exposure /m)
+        if (args.length === 1) expect(stdout).toMatch(/^ok {7}control plane .*answers in /m)
+      }
+    } finally {
+      await back()
+    }
+  })
+
   it('cannot examine who does not answer: above 1', async () => {
     expect((await run(['doctor'], { BOUNCER_URL: 'http://127.0.0.1:1' })).code).toBe(5)
     expect((await run(['doctor'], { ...server.env, BOUNCER_TOKEN: 'wrong' })).code).toBe(4)

@@ -1,12 +1,23 @@
 import { statSync } from 'node:fs'
 import { connect } from 'node:net'
 import { networkInterfaces } from 'node:os'
-import type { ControlPlane, Diagnosis } from '@api-bouncer/limiter/contracts'
+import { BouncerError } from '@api-bouncer/limiter/client'
+import type { ControlPlane, Diagnosis, Status } from '@api-bouncer/limiter/contracts'
 import { stateDirOf, tokenFileOf } from '@api-bouncer/limiter/token-file'
 import type { CommandRoom } from '../command.ts'
 import { DEFAULT_URL } from '../connection.ts'
 import { CommandError, type Context, EXIT } from '../context.ts'
-import { isLoopback, judgeExposure, judgeState, judgeStatus } from '../doctor/findings.ts'
+import {
+  isLoopback,
+  judgeExposure,
+  judgeState,
+  judgeStatus,
+  OF_INSTANCES,
+  OF_STATE,
+  STORE_AWAY,
+  storeAway,
+  unseen,
+} from '../doctor/findings.ts'
 import { count } from '../numbers.ts'
 import { type Column, printOne, type Styles } from '../output.ts'
 import { describe } from '../problem.ts'
@@ -75,14 +86,24 @@ export function report(diagnoses: readonly Diagnosis[], { bold, bad, warn, dim, 
 
 async function examine(context: Context): Promise<Diagnosis[]> {
   const { options, env } = context
-  const control = await context.control()
+  let [control, status]: [ControlPlane?, Status?] = []
   const startedAt = performance.now()
-  const status = await control.status()
+  try {
+    control = await context.control()
+    status = await control.status()
+  } catch (error) {
+    // Without the server there is nobody to ask; without Redis, straight on it, that is the finding.
+    if (!isAway(error) || (control && !isStraight(control))) throw error
+    return [
+      storeAway(error.message),
+      ...unseen([...OF_INSTANCES, ...OF_STATE, ...OF_STORE], STORE_AWAY),
+      ...judgeExposure({ url: undefined, answersOn: [], tokenFile: undefined }),
+    ]
+  }
   const tookMs = performance.now() - startedAt
-  // Only what holds connections of its own has to be closed: then there is no server in between.
-  const url = 'close' in control ? undefined : (options.url ?? (env.BOUNCER_URL || DEFAULT_URL))
+  const url = isStraight(control) ? undefined : (options.url ?? (env.BOUNCER_URL || DEFAULT_URL))
   const [state, seen, answersOn] = await Promise.all([
-    control.state(),
+    unlessAway(control.state()),
     diagnose(control),
     url !== undefined && isLoopback(url) ? beyondLoopback(Number(new URL(url).port || 80)) : [],
   ])
@@ -93,19 +114,32 @@ async function examine(context: Context): Promise<Diagnosis[]> {
       says: `${url ?? 'straight on Redis'} answers in ${tookMs.toFixed(0)} ms, version ${status.version}`,
     },
     ...judgeStatus(status),
-    ...judgeState(state, context.now()),
+    ...(state ? judgeState(state, context.now()) : unseen(OF_STATE, STORE_AWAY)),
     ...judgeExposure({ url, answersOn, tokenFile: tokenFile(context, url) }),
     ...seen,
   ]
 }
 
+/** Only what holds connections of its own has to be closed: then there is no server in between. */
+const isStraight = (control: ControlPlane) => 'close' in control
+
+const isAway = (error: unknown): error is BouncerError =>
+  error instanceof BouncerError && error.code === 'ERR_UNAVAILABLE'
+
+const unlessAway = <T>(answer: Promise<T>): Promise<T | undefined> =>
+  answer.catch(error => {
+    if (isAway(error)) return undefined
+    throw error
+  })
+
+/** What the control plane itself looks at. */
+const OF_STORE = ['redis and proxy']
+
 /** An older server has no such thing. */
 const diagnose = (control: ControlPlane): Promise<Diagnosis[]> =>
   control
     .diagnose()
-    .catch((error: Error): Diagnosis[] => [
-      { about: 'store and proxy', verdict: 'unknown', says: `the server does not say: ${error.message}` },
-    ])
+    .catch((error: Error) => unseen(OF_STORE, isAway(error) ? STORE_AWAY : `the server does not say: ${error.message}`))
 
 /** Addresses of this machine, other than loopback, on which something answers at the control plane's port. */
 async function beyondLoopback(port: number): Promise<string[]> {

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { parseDuration } from '@api-bouncer/limiter/client'
 import type { BouncerEvent, EventType } from '@api-bouncer/limiter/contracts'
 import type { Command } from 'commander'
@@ -105,6 +106,9 @@ async function show(context: Context, options: Options, format: Format): Promise
     return
   }
 
+  // Nobody reads any more: without this it would follow for ever.
+  const gone = new AbortController()
+  context.stdout.once('error', () => gone.abort())
   const print = printer(context, format)
   const last = start ? undefined : page.events.at(-1)
   if (!start) for (const event of found.slice(-(options.limit ?? 20))) print(event)
@@ -113,10 +117,14 @@ async function show(context: Context, options: Options, format: Format): Promise
     read: query => control.events(query),
     after: start?.after ?? last?.id ?? '0-0',
     seen: start === undefined && last !== undefined,
-    wait: ms => new Promise(resolve => setTimeout(resolve, ms)),
+    wait: ms => sleep(ms, undefined, { signal: gone.signal }),
     cutOff: cutOffTeller(context),
   })
-  for await (const event of stream) if (wanted(event, filter)) print(event)
+  try {
+    for await (const event of stream) if (wanted(event, filter)) print(event)
+  } catch (error) {
+    if (!gone.signal.aborted) throw error
+  }
 }
 
 /** Where to start: after an event, or at a time. */

@@ -87,17 +87,24 @@ export function statusText(status: Status, styles: Styles, now: number, fit?: nu
   const where = store.version ? store.detail?.replace(/^Redis\b/, store.version) : store.detail
   const latency = store.latencyMs === undefined ? '' : ` (${store.latencyMs.toFixed(1)} ms)`
   const clients = store.clients === undefined ? [] : [count(store.clients, 'client')]
+  // While the store is away, who is alive is not known.
+  const nobody = state === 'ok' && deciding(instances).length === 0
   const parts = [
     `${where ? safe(where) : store.kind}${latency}`,
     ...(store.memoryBytes === undefined ? [] : [bytesText(store.memoryBytes)]),
     ...clients,
     // While the store is away a server knows none of these.
-    instancesText(status),
+    ...(nobody ? [] : [instancesText(status)]),
     policies === undefined ? 'policies unknown' : count(policies, 'policy', 'policies'),
     activeBlocks === undefined ? 'blocks unknown' : count(activeBlocks, 'active block'),
   ]
   const ill = store.since === undefined ? 'degraded' : `degraded since ${exact(store.since, now)}`
-  const word = state === 'ok' ? styles.good('healthy') : styles.bad(ill)
+  const word =
+    state !== 'ok'
+      ? styles.bad(ill)
+      : nobody
+        ? `store healthy · ${styles.warn('no instance is alive: nothing is limited')}`
+        : styles.good('healthy')
   const head = `${flow([word, ...parts], fit, ' · ')}\n`
   const since =
     policies === undefined

@@ -4,7 +4,7 @@ import { allBlocks } from '../all-blocks.ts'
 import type { CommandRoom } from '../command.ts'
 import { CommandError, type Context, EXIT } from '../context.ts'
 import { each } from '../each.ts'
-import { count } from '../numbers.ts'
+import { count, seenByText } from '../numbers.ts'
 import { dryRun, duration } from '../options.ts'
 import { type Column, printerOf, printRows } from '../output.ts'
 import { confirm } from '../prompt.ts'
@@ -153,7 +153,7 @@ export function doneText(
       const verb = one.wasBlocked ? (one.dryRun ? 'lifting' : 'lifted') : one.dryRun ? 'it would clear' : 'cleared'
       const space = one.wasBlocked ? ' '.repeat(Math.max(0, longest - width(safe(one.client)))) : ''
       const { seenBy } = one
-      const seen = seenBy && one.wasBlocked ? `   seen by ${seenBy.seen} of ${count(seenBy.of, 'instance')}` : ''
+      const seen = seenBy && one.wasBlocked ? `   ${seenByText(seenBy)}` : ''
       const late = seenBy && seenBy.seen < seenBy.of ? ' (the rest within seconds, or they are gone)' : ''
       const grace = one.grace === undefined ? '' : ` · no block for violations for ${one.grace}`
       return `${head}${space} ${verb}: ${liftedText(one, now)}${grace}${seen}${seen && late}\n`

@@ -42,9 +42,14 @@ describe('what a doctor finds', () => {
   it.each([
     ['nothing in a healthy fleet', judgeStatus(status([instance('a', 3), instance('b', 3)])), []],
     ['a store that is away', judgeStatus(status([instance('a', 3)], { state: 'degraded' })), ['problem: store']],
+    [
+      'all that is not known while the store is away',
+      judgeStatus({ ...status([]), state: 'degraded' }),
+      ['problem: store', 'unknown: versions', 'unknown: epochs'],
+    ],
     ['two versions', judgeStatus(status([instance('a', 3), instance('b', 3, '1.1.0')])), ['warning: versions']],
     ['a stale epoch', judgeStatus(status([instance('a', 3), instance('b', 2)])), ['problem: epochs']],
-    ['nobody alive', judgeStatus(status([])), ['warning: versions']],
+    ['nobody alive', judgeStatus(status([])), ['warning: versions', 'unknown: epochs']],
     ['nothing in good policies', judgeState(state([ALL]), NOW), []],
     ['a young trial', judgeState(state([ALL, record('x', 'shadow', '/x', 6)]), NOW), []],
     ['an old trial', judgeState(state([ALL, record('x', 'shadow', '/x', 8)]), NOW), ['warning: shadow policies']],
@@ -83,7 +88,7 @@ describe('what a doctor finds', () => {
     ],
   ])('%s', (_, judged, expected) => {
     expect(found(judged)).toEqual(expected)
-    for (const { verdict, mend } of judged) expect(!!mend).toBe(verdict !== 'ok')
+    for (const { verdict, mend } of judged) expect(!!mend).toBe(verdict === 'warning' || verdict === 'problem')
   })
 
   it.each([

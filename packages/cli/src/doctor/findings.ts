@@ -8,24 +8,36 @@ const DAY_MS = 86_400_000
 const LONG_SHADOW_MS = 7 * DAY_MS
 
 /** The store and the instances, as GET /admin/status tells. */
-export function judgeStatus({ store, instances, degradedDecisions }: Status): Diagnosis[] {
-  const { kind, state, detail, latencyMs } = store
+export function judgeStatus({ state, store, instances, degradedDecisions }: Status): Diagnosis[] {
+  const { kind, detail, latencyMs } = store
   const latency = latencyMs === undefined ? '' : ` (${latencyMs} ms)`
+  if (state === 'ok' && store.state === 'ok') {
+    const says = `${kind}${detail ? `: ${detail}` : ''}${latency}`
+    return [{ about: 'store', verdict: 'ok', says }, judgeVersions(instances), judgeEpochs(instances)]
+  }
+  // It may have been well when it was last looked at.
+  const why = (store.state !== 'ok' && detail) || 'it does not answer'
   return [
-    {
-      about: 'store',
-      ...(state === 'ok'
-        ? { verdict: 'ok', says: `${kind}${detail ? `: ${detail}` : ''}${latency}` }
-        : {
-            verdict: 'problem',
-            says: `${kind} is degraded: ${detail ?? 'it does not answer'}; fail modes have decided ${degradedDecisions} times`,
-            mend: 'Bring Redis back, or look at the network between it and the instances; nothing else needs to be done',
-          }),
-    },
-    judgeVersions(instances),
-    judgeEpochs(instances),
+    storeAway(`${kind} is degraded: ${why}; fail modes have decided ${count(degradedDecisions, 'time')}`),
+    ...(instances.length === 0 ? unseen(OF_INSTANCES, STORE_AWAY) : [judgeVersions(instances), judgeEpochs(instances)]),
   ]
 }
+
+export const storeAway = (says: string): Diagnosis => ({
+  about: 'store',
+  verdict: 'problem',
+  says,
+  mend: 'Bring Redis back, or look at the network to it; nothing else needs to be done',
+})
+
+/** What is looked at in the heartbeats of instances, and in the state. */
+export const OF_INSTANCES = ['versions', 'epochs'] as const
+export const OF_STATE = ['shadow policies', 'catch-all', 'lists'] as const
+export const STORE_AWAY = 'could not be looked at: the store does not answer'
+
+/** What could not be looked at, and why. */
+export const unseen = (abouts: readonly string[], says: string): Diagnosis[] =>
+  abouts.map(about => ({ about, verdict: 'unknown', says }))
 
 function judgeVersions(instances: Status['instances']): Diagnosis {
   const about = 'versions'
@@ -51,6 +63,8 @@ function judgeVersions(instances: Status['instances']): Diagnosis {
 
 function judgeEpochs(instances: Status['instances']): Diagnosis {
   const about = 'epochs'
+  if (deciding(instances).length === 0)
+    return { about, verdict: 'unknown', says: 'no instance is alive to decide by one' }
   const newest = Math.max(0, ...instances.map(({ epoch }) => epoch))
   const stale = instances.filter(({ epoch }) => epoch < newest)
   if (stale.length === 0) return { about, verdict: 'ok', says: `all instances decide by epoch ${newest}` }

@@ -1,6 +1,7 @@
 import { formatRemaining } from '@api-bouncer/limiter/client'
 import type { ControlPlane, Policy, PolicyRecord } from '@api-bouncer/limiter/contracts'
 import { CommandError, type Context, EXIT } from '../context.ts'
+import { count, seenByText } from '../numbers.ts'
 import { printOne, stylesOf } from '../output.ts'
 import { confirm } from '../prompt.ts'
 import { safe } from '../text.ts'
@@ -69,10 +70,10 @@ export async function proof(control: ControlPlane, startedAt: number) {
   return { seenBy, afterMs: Math.round(performance.now() - startedAt) }
 }
 
-export const proofText = ({ seenBy: { seen, of }, afterMs }: Awaited<ReturnType<typeof proof>>): string =>
-  of === 0
-    ? 'no instance is alive to see it; the next one that starts will'
-    : `in force on ${seen} of ${of === 1 ? '1 instance' : `${of} instances`} after ${(afterMs / 1000).toFixed(1)}s`
+export const proofText = ({ seenBy, afterMs }: Awaited<ReturnType<typeof proof>>): string =>
+  seenBy.of === 0
+    ? seenByText(seenBy)
+    : `in force on ${seenBy.seen} of ${count(seenBy.of, 'instance')} after ${(afterMs / 1000).toFixed(1)}s`
 
 /** How it would go on: until when it holds, and how it is undone. */
 export function nextSteps({ record, before }: Saved, now: number): string[] {

@@ -103,7 +103,9 @@ export const unavailable = (what: string, mend = MEANWHILE) => new BouncerError(
 
 /** What the driver says where no connection is up, in words for who does not know it. */
 const plainly = (message: string) =>
-  message.startsWith("Stream isn't writeable") ? 'Redis does not answer (not connected); this was not sent' : message
+  /^Stream isn't writeable|maxRetriesPerRequest/.test(message)
+    ? 'Redis does not answer (not connected); this was not sent'
+    : message
 
 /** Of what an operator asks: no fail mode answers that. */
 const AGAIN = 'Try again when it answers; bouncer status says when'
