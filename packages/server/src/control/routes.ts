@@ -27,7 +27,6 @@ import {
   policyPut,
   policyRecordSchema,
   settingsSchema,
-  version as softwareVersion,
   statsHistorySchema,
   statsQuery,
   statusSchema,
@@ -118,20 +117,6 @@ function listOf(call: Call): z.infer<typeof listName> {
   throw new BouncerError('ERR_NOT_FOUND', `there is no list "${p(call, 'list')}"`, 'The lists are allow and deny')
 }
 
-/** While the store is away: what this instance knows by itself. */
-function statusAlone(bouncer: Bouncer, error: unknown) {
-  if (!(error instanceof BouncerError && error.code === 'ERR_UNAVAILABLE')) throw error
-  const { state, ...store } = bouncer.health()
-  return {
-    state: 'degraded',
-    version: softwareVersion,
-    store: { ...store, state },
-    instances: [],
-    epoch: bouncer.epoch,
-    degradedDecisions: bouncer.totals().degraded,
-  }
-}
-
 async function policyOf({ control, params }: Call): Promise<unknown> {
   const { policies } = await control.state()
   const record = policies.find(({ policy }) => policy.id === params.id)
@@ -172,8 +157,8 @@ export const routes: readonly Route[] = [
     path: '/admin/status',
     summary: 'State of the store, the instances and the totals',
     answer: statusSchema,
-    handler: async ({ control, bouncer, dataPlane, measured }) => {
-      const status = await control.status().catch(error => statusAlone(bouncer, error))
+    handler: async ({ control, dataPlane, measured }) => {
+      const status = await control.status()
       const { degraded } = await measured.totals()
       const degradedDecisions = Math.max(degraded, status.degradedDecisions)
       return { ...status, ...(dataPlane && { dataPlane }), degradedDecisions }
