@@ -48,7 +48,6 @@ export function controlRouter(options: ControlRouterOptions): Router {
   router.use(refuseCrossSite, requireCaller(options, sessions, wrong), jsonBody(BODY_LIMIT))
 
   const shared = {
-    bouncer,
     sessions,
     control: bouncer.control,
     dataPlane,

@@ -2,7 +2,6 @@ import {
   type Actor,
   auditEntrySchema,
   auditQuery,
-  type Bouncer,
   BouncerError,
   blockPageSchema,
   blockRequest,
@@ -42,7 +41,6 @@ import type { Sessions } from './session.ts'
 /** What a handler gets: checked by the route's schemas. */
 export interface Call<Body = unknown, Query = unknown> {
   readonly control: ControlPlane
-  readonly bouncer: Bouncer
   readonly actor: Actor
   readonly params: Readonly<Record<string, string>>
   readonly body: Body
