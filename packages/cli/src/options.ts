@@ -16,6 +16,13 @@ export function duration(text: string): string {
   throw new InvalidArgumentError('It takes a duration: 90s, 15m, 4h, 7d.')
 }
 
+/** How long a change may wait to be confirmed: what cannot be is refused before anything is shown. */
+export function confirmWithin(text: string): string {
+  const ms = parseDuration(text)
+  if (ms !== undefined && ms >= 1000 && ms <= 86_400_000) return text
+  throw new InvalidArgumentError('It takes a duration from 1s to 1d: 90s, 2m.')
+}
+
 /** On every command that writes. */
 export const dryRun = (command: Command): Command =>
   command.option('--dry-run', 'show what would be done, and do nothing', false)

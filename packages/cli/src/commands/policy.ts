@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 import type { CommandRoom } from '../command.ts'
 import type { Context } from '../context.ts'
 import { CommandError, EXIT } from '../context.ts'
+import { confirmWithin } from '../options.ts'
 import type { EditOptions } from '../policy/edit.ts'
 import type { FileOptions } from '../policy/files.ts'
 import type { PolicyFlags } from '../policy/flags.ts'
@@ -60,6 +61,7 @@ const writing = (command: Command, confirmable = true): Command => {
     ? command.option(
         '--confirm-within <duration>',
         'goes back by itself unless confirmed within this time (2m), later changes too',
+        confirmWithin,
       )
     : command
 }

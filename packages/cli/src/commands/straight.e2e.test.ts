@@ -53,7 +53,7 @@ describe('straight on a Redis that no server has ever used', () => {
         ['unblock', '192.0.2.7'],
         /unblocked 192\.0\.2\.7 .* {3}no instance is alive to see it; the next one that starts will\n/,
       ],
-      [['keys'], /epoch/],
+      [['keys'], /control state: policies: 1 field: /],
       [['audit'], /policy\.put/],
     ] as const) {
       const { code, stdout, stderr } = await run([...words, ...argv], { ...env, NO_COLOR: '1' })

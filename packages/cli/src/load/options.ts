@@ -159,19 +159,19 @@ function shareOf(text: string): number {
 function methodOf(text: string): string {
   const method = text.toUpperCase()
   if (/^[A-Z][A-Z-]{0,19}$/.test(method) && method !== 'CONNECT') return method
-  throw usage(`-X: "${text}" is not a method that can be sent`)
+  throw usage(`-X, --method: "${text}" is not a method that can be sent`)
 }
 
 function headersOf(lines: readonly string[]): Record<string, string> {
   const headers: Record<string, string> = {}
   for (const line of lines) {
     const [, name = '', value = ''] = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t\x20-\x7e\x80-\xff]*)$/.exec(line) ?? []
-    if (name === '') throw usage(`-H: "${line}" is not a header; write 'Name: value'`)
+    if (name === '') throw usage(`-H, --header: "${line}" is not a header; write 'Name: value'`)
     if (name.toLowerCase() === 'x-forwarded-for') {
-      throw usage('-H: X-Forwarded-For is how the clients are told apart; say how many with --clients')
+      throw usage('-H, --header: X-Forwarded-For is how the clients are told apart; say how many with --clients')
     }
     if (/^(connection|content-length|transfer-encoding|keep-alive|upgrade|expect)$/i.test(name)) {
-      throw usage(`-H: ${name} belongs to the connection; it cannot be set`)
+      throw usage(`-H, --header: ${name} belongs to the connection; it cannot be set`)
     }
     headers[name] = value.trim()
   }

@@ -1,4 +1,3 @@
-import { parseDuration } from '@api-bouncer/limiter/client'
 import type { PolicyInput } from '@api-bouncer/limiter/contracts'
 import { CommandError, type Context, EXIT } from '../context.ts'
 import type { EditOptions } from './edit.ts'
@@ -12,13 +11,11 @@ export async function set(context: Context, id: string, options: PolicyFlags & E
   if (Object.values(flags).every(value => value === undefined) && !create) {
     throw new CommandError(EXIT.usage, 'nothing to set; give a flag (--limit 20/1m), or see --help')
   }
-  if (confirmWithin !== undefined && parseDuration(confirmWithin) === undefined) {
-    throw new CommandError(EXIT.usage, `--confirm-within: "${confirmWithin}" is not a duration (write 90s, 2m)`)
-  }
   const control = await context.control()
   const state = await control.state()
   const before = standing(state, id, context.now())
   if (!before.policy && !create) throw noSuchPolicy(state, id, '\na new one: --create --limit 20/1m --match PATTERN')
+  if (!before.policy && !flags.limit) throw new CommandError(EXIT.usage, 'a new policy needs --limit, as 20/1m')
   const policy = flagged(before.policy ?? { id, limits: [] }, flags)
   proveCompiles(state, [policy])
   await changeOne(context, control, before, policy, {

@@ -68,6 +68,8 @@ function wanted([issue]: readonly z.core.$ZodIssue[]): string | undefined {
 /** The library's words where they say enough. */
 function plain(issue: z.core.$ZodIssue): string {
   if (issue.code === 'invalid_type' && issue.expected === 'int') return 'expected a whole number'
+  if (issue.code === 'too_small' && issue.origin === 'number' && issue.inclusive) return `at least ${issue.minimum}`
+  if (issue.code === 'too_big' && issue.origin === 'number' && issue.inclusive) return `at most ${issue.maximum}`
   if (issue.code !== 'invalid_union' || issue.errors.length === 0) return issue.message
   const all = issue.errors.map(wanted)
   return all.every(one => one !== undefined) ? `expected ${[...new Set(all)].join(' or ')}` : issue.message

@@ -10,6 +10,8 @@ import type { Keys } from './keys.ts'
 const BUDGET_MS = 250
 const SCAN_COUNT = 500
 
+const counted = (n: number, one: string, many = `${one}s`) => `${n} ${n === 1 ? one : many}`
+
 const time = (us: number) => new Date(us / 1000).toISOString()
 
 /** What kind of key it is, by its name. */
@@ -53,7 +55,9 @@ function hashWords(kind: string, length: number, fields: Readonly<Record<string,
   if (kind === 'client') {
     const { offences, offences_until: until, grace_until: grace } = fields
     const says = [
-      ...(offences && until ? [`${offences} offences, remembered until ${time(Number(until))}`] : []),
+      ...(offences && until
+        ? [`${counted(Number(offences), 'offence')}, remembered until ${time(Number(until))}`]
+        : []),
       ...(grace ? [`not blocked for violations until ${time(Number(grace))}`] : []),
     ]
     return says.length > 0 ? says.join('; ') : undefined
@@ -61,7 +65,7 @@ function hashWords(kind: string, length: number, fields: Readonly<Record<string,
   const minutes = Object.keys(fields).map(Number)
   if (kind !== 'history' || minutes.some(Number.isNaN) || minutes.length === 0) return undefined
   const newest = Math.max(...minutes)
-  return `${length} minutes, the newest ${time(newest * 60e6)}: ${fields[newest]}`
+  return `${counted(length, 'minute')}, the newest ${time(newest * 60e6)}: ${fields[newest]}`
 }
 
 function listWords(kind: string, length: number, first: string | undefined): string | undefined {
@@ -110,11 +114,14 @@ export function redisKeys({ commands }: Connection, keys: Keys): KeyBrowser {
           commands.lindex(key, -1),
         ])
         if (first?.startsWith('{')) {
-          const says = listWords(kind, length, first) ?? `${length} entries`
+          const says = listWords(kind, length, first) ?? counted(length, 'entry', 'entries')
           return { value: await commands.lrange(key, 0, 9), says }
         }
         const value = (await commands.lrange(key, -20, -1)).map(Number)
-        return { value, says: `${length} entries, ${time(Number(first))} to ${time(Number(last))}` }
+        return {
+          value,
+          says: `${counted(length, 'entry', 'entries')}, ${time(Number(first))} to ${time(Number(last))}`,
+        }
       }
       case 'hash': {
         const [length, [, flat]] = await Promise.all([commands.hlen(key), commands.hscan(key, 0, 'COUNT', 100)])
@@ -123,15 +130,15 @@ export function redisKeys({ commands }: Connection, keys: Keys): KeyBrowser {
         const shown = Object.entries(value)
           .slice(0, 4)
           .map(([field, one]) => `${field}=${one.slice(0, 40)}`)
-        return { value, says: hashWords(kind, length, value) ?? `${length} fields: ${shown.join(', ')}` }
+        return { value, says: hashWords(kind, length, value) ?? `${counted(length, 'field')}: ${shown.join(', ')}` }
       }
       case 'zset': {
         const [length, value] = await Promise.all([commands.zcard(key), commands.zrange(key, '0', '19', 'WITHSCORES')])
-        return { value, says: `${length} members` }
+        return { value, says: counted(length, 'member') }
       }
       case 'stream': {
         const [length, value] = await Promise.all([commands.xlen(key), commands.xrevrange(key, '+', '-', 'COUNT', 5)])
-        return { value, says: `${length} entries` }
+        return { value, says: counted(length, 'entry', 'entries') }
       }
       default:
         return { value: undefined, says: type }
