@@ -527,7 +527,7 @@ TIME bob block 198.51.100.50 until TIME scraping 127.0.0.1
     expect(await json('audit', '--target', '198.51.100.50', '--by', 'bob')).toMatchObject([
       { action: 'block', by: 'bob' },
     ])
-    expect(await json('audit', '--action', 'policy')).toEqual([])
+    expect(await json('audit', '--target', '198.51.100.50', '--action', 'policy')).toEqual([])
   })
 })
 

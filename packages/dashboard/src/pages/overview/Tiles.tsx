@@ -74,11 +74,14 @@ function Tile({
         )}
       </Text>
       <Text fz={22} fw={600} lh={1.3} title={exact} {...(beside === undefined && { className: 'foreign' })}>
-        {value}{' '}
+        {value}
         {beside !== undefined && (
-          <Text span size="xs" c="dimmed" fw={400} display="inline-block">
-            {beside}
-          </Text>
+          <>
+            {' '}
+            <Text span size="xs" c="dimmed" fw={400} display="inline-block">
+              {beside}
+            </Text>
+          </>
         )}
       </Text>
       {values ? (
