@@ -1,4 +1,4 @@
-import { parseDuration } from '@api-bouncer/limiter/client'
+import { CONFIRM_MS, parseDuration } from '@api-bouncer/limiter/client'
 import { type Command, InvalidArgumentError } from 'commander'
 
 /** Reads a whole number for an option. */
@@ -19,7 +19,7 @@ export function duration(text: string): string {
 /** How long a change may wait to be confirmed: what cannot be is refused before anything is shown. */
 export function confirmWithin(text: string): string {
   const ms = parseDuration(text)
-  if (ms !== undefined && ms >= 1000 && ms <= 86_400_000) return text
+  if (ms !== undefined && ms >= CONFIRM_MS.least && ms <= CONFIRM_MS.most) return text
   throw new InvalidArgumentError('It takes a duration from 1s to 1d: 90s, 2m.')
 }
 

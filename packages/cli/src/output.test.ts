@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { type Column, csv, leftOut, ndjson, table } from './output.ts'
+import { type Column, csv, laidOut, leftOut, ndjson, table } from './output.ts'
 import { width } from './text.ts'
 
 interface Row {
@@ -33,8 +33,8 @@ describe('a table', () => {
   it('cuts the least important column, leaves it out where nothing legible remains, and never wraps', () => {
     expect(table(ROWS, COLUMNS, undefined, 40).split('\n')[1]).toBe('1.2.3.4              5 units  scraping,…')
     expect(table(ROWS, COLUMNS, undefined, 32).split('\n')[0]).toBe('CLIENT                  USED')
-    expect(leftOut(ROWS, COLUMNS, 32)).toBe('no room for: REASON\n')
-    expect(leftOut(ROWS, COLUMNS, 40) + leftOut(ROWS, COLUMNS, undefined)).toBe('')
+    expect(leftOut(laidOut(ROWS, COLUMNS, 32), 32)).toBe('no room for: REASON\n')
+    expect(leftOut(laidOut(ROWS, COLUMNS, 40), 40) + leftOut(laidOut(ROWS, COLUMNS, undefined), undefined)).toBe('')
     for (const fit of [60, 40, 30, 24]) {
       for (const line of table(ROWS, COLUMNS, undefined, fit).split('\n')) expect(width(line)).toBeLessThanOrEqual(fit)
     }

@@ -63,9 +63,8 @@ export function printRows<Row>(
   if (options.output === 'human') {
     const empty = more.empty === undefined ? '' : `${more.empty}\n`
     const [styles, fit] = [stylesOf(context, stdout), columnsOf(stdout)]
-    stdout.write(
-      rows.length === 0 ? empty : table(rows, columns, styles, fit) + styles.dim(leftOut(rows, columns, fit)),
-    )
+    const laid = laidOut(rows, columns, fit)
+    stdout.write(rows.length === 0 ? empty : drawn(rows, laid, styles) + styles.dim(leftOut(laid, fit)))
   } else if (options.output === 'csv') stdout.write(csv(rows, columns))
   else if (options.output === 'ndjson') stdout.write(ndjson(rows))
   else printJson(context, more.json ?? rows)
@@ -132,13 +131,14 @@ const LEGIBLE = 8
 const NARROWEST = 4
 
 /** Aligned columns, no lines drawn. On a terminal of `fit` columns the least important are cut, then left out, and nothing wraps. */
-export function table<Row>(
+export const table = <Row>(
   rows: readonly Row[],
-  allColumns: readonly Column<Row>[],
+  columns: readonly Column<Row>[],
   styles: Styles = PLAIN,
   fit?: number,
-): string {
-  const { given, texts, fitting } = laidOut(rows, allColumns, fit)
+): string => drawn(rows, laidOut(rows, columns, fit), styles)
+
+function drawn<Row>(rows: readonly Row[], { given, texts, fitting }: Layout<Row>, styles: Styles): string {
   const shown = given.map((_, i) => i).filter(i => fitting[i] !== 0)
   const only = <T>(all: readonly T[]): T[] => shown.map(i => all[i] as T)
   const [columns, widths, cells] = [only(given), only(fitting), texts.map(only)]
@@ -161,8 +161,19 @@ export function table<Row>(
   )
 }
 
+interface Layout<Row> {
+  readonly given: readonly Column<Row>[]
+  readonly texts: readonly (readonly string[])[]
+  /** 0: there is no room for it. */
+  readonly fitting: readonly number[]
+}
+
 /** Which columns are wanted, what stands in them, and how wide each may be. */
-function laidOut<Row>(rows: readonly Row[], allColumns: readonly Column<Row>[], fit: number | undefined) {
+export function laidOut<Row>(
+  rows: readonly Row[],
+  allColumns: readonly Column<Row>[],
+  fit: number | undefined,
+): Layout<Row> {
   const given = allColumns.filter(({ csvOnly }) => !csvOnly)
   const texts = rows.map(row => given.map(column => safe(textOf(column, row))))
   const natural = given.map(({ name }, i) => Math.max(name.length, ...texts.map(line => width(line[i] as string))))
@@ -170,9 +181,8 @@ function laidOut<Row>(rows: readonly Row[], allColumns: readonly Column<Row>[], 
 }
 
 /** Says which columns a narrow terminal has no room for. */
-export function leftOut<Row>(rows: readonly Row[], columns: readonly Column<Row>[], fit: number | undefined): string {
+export function leftOut<Row>({ given, fitting }: Layout<Row>, fit: number | undefined): string {
   if (fit === undefined) return ''
-  const { given, fitting } = laidOut(rows, columns, fit)
   const names = given.filter((_, i) => fitting[i] === 0).map(({ name }) => name.toUpperCase())
   return names.length === 0 ? '' : `${truncate(`no room for: ${names.join(', ')}`, fit)}\n`
 }

@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { type Block, blockSchema } from './decision.ts'
+import { CONFIRM_MS } from './duration.ts'
 import { eventSchema } from './events.ts'
 import { durationBetween, policySchema, type Settings, settingsSchema } from './policy.ts'
 import type { ClientHistory, StatsHistory, StatsQuery } from './stats.ts'
@@ -170,12 +171,15 @@ export const blockRequest = strict({
 })
 export type BlockRequest = z.input<typeof blockRequest>
 
+/** How long a changed policy may wait to be confirmed. */
+export const confirmTime = durationBetween(CONFIRM_MS.least, CONFIRM_MS.most)
+
 export const policyPut = strict({
   policy: policySchema,
   /** The version this change was made from; 0: it must not exist. Absent: whatever is there. */
   expectedVersion: z.int().min(0).optional(),
   /** Goes back by itself unless confirmed within this time. */
-  confirmWithin: durationBetween(1000, 86_400_000).optional(),
+  confirmWithin: confirmTime.optional(),
   reason: z.string().max(500).optional(),
 })
 

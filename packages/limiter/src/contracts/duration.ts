@@ -32,3 +32,6 @@ export function formatRemaining(ms: number): string {
   if (m > 0) return `${m}m ${two(s)}s`
   return `${s}s`
 }
+
+/** So long, ms, a changed policy may wait to be confirmed. */
+export const CONFIRM_MS = { least: 1000, most: 86_400_000 } as const

@@ -17,9 +17,9 @@ import {
   type ControlPlane,
   type ControlState,
   clientsQuery,
+  confirmTime,
   type Diagnosis,
   deciding,
-  durationBetween,
   type EventPage,
   type EventsQuery,
   type ExplainQuery,
@@ -246,7 +246,7 @@ export class Operator implements ControlPlane, FleetView {
     confirmWithin?: string | number,
   ): Promise<PolicyRecord> {
     const policy = parseWith(policySchema, input, policyName(input))
-    const within = confirmWithin === undefined ? undefined : parseWith(confirmSchema, confirmWithin, 'confirmWithin')
+    const within = confirmWithin === undefined ? undefined : parseWith(confirmTime, confirmWithin, 'confirmWithin')
     return this.change(actor, state => {
       const current = recordOf(state, policy.id)
       refuseStale(policy.id, current?.version, expectedVersion)
@@ -264,8 +264,7 @@ export class Operator implements ControlPlane, FleetView {
     return this.change(actor, state => {
       const current = recordOf(state, id)
       if (!current) {
-        if (state.unreadable?.includes(id)) throw unreadable(`policy "${id}"`)
-        if (own(state.tombstones, id) === undefined) throw noSuchPolicy(id)
+        if (state.unreadable?.includes(id) || own(state.tombstones, id) === undefined) throw missing(state, id)
         throw new BouncerError(
           'ERR_NOT_FOUND',
           `policy "${id}" is gone: it went back unconfirmed, or was removed`,
@@ -290,7 +289,7 @@ export class Operator implements ControlPlane, FleetView {
   async deletePolicy(id: string, expectedVersion: number | undefined, actor: Actor): Promise<void> {
     await this.change(actor, state => {
       const current = recordOf(state, id)
-      if (!current) throw state.unreadable?.includes(id) ? unreadable(`policy "${id}"`) : noSuchPolicy(id)
+      if (!current) throw missing(state, id)
       refuseStale(id, current.version, expectedVersion)
       const now = this.options.backend.store.now()
       const isEnforced = (record: PolicyRecord, at: number) => inForce(record, at)?.mode === 'enforce'
@@ -624,8 +623,6 @@ function proveGoesBack(state: ControlState, defaults: Defaults, at: number): voi
   }
 }
 
-const confirmSchema = durationBetween(1000, 86_400_000)
-
 /** Of a page's `next`: where it ended. */
 function placeOf(next: string): BlockPlace {
   const dash = next.indexOf('-')
@@ -637,6 +634,10 @@ const noSuchKey = (key: string) =>
 
 const noSuchPolicy = (id: string) =>
   new BouncerError('ERR_NOT_FOUND', `there is no policy "${id}"`, 'GET /admin/policies lists them')
+
+/** Why there is no record to change. */
+const missing = (state: ControlState, id: string) =>
+  state.unreadable?.includes(id) ? unreadable(`policy "${id}"`) : noSuchPolicy(id)
 
 function refuseStale(id: string, current: number | undefined, expected: number | undefined): void {
   if (expected === undefined || expected === (current ?? 0)) return
