@@ -254,10 +254,10 @@ async function run({ quick, seed, log }: Context): Promise<Section> {
 
     const clients = quick ? 100_000 : 1_000_000
     const crowds: Scene[] = [
-      { title: '1 client', clients: 1, each: quick ? 10_000 : 30_000, inFlight: 64, rounds: 3 },
+      { title: '1 client', clients: 1, each: quick ? 10_000 : 20_000, inFlight: 64, rounds: 3 },
       {
         title: `${whole(clients)} clients, all known to Redis`,
-        ...{ clients, each: 1, count: quick ? 20_000 : 30_000, inFlight: 64, rounds: 3, known: true },
+        ...{ clients, each: 1, count: 20_000, inFlight: 64, rounds: 3, known: true },
       },
     ]
     const wide = { limit: 100_000, windowSeconds: 3600 }
@@ -269,7 +269,7 @@ async function run({ quick, seed, log }: Context): Promise<Section> {
     const [bySetup] = await play(
       redis,
       ALGORITHM_SETUPS,
-      [{ title: '', clients: CLIENTS, each: quick ? 20 : 40, inFlight: 64, rounds: 2 }],
+      [{ title: '', clients: CLIENTS, each: quick ? 20 : 30, inFlight: 64, rounds: 2 }],
       { generations: 1, warm: 1, seed },
     )
     show(tell('Each algorithm, with one limit and with three, 64 in flight', bySetup as Played<string>, [PEERS[0]]))
@@ -277,7 +277,7 @@ async function run({ quick, seed, log }: Context): Promise<Section> {
     const fleets = [1, 2, 4].map(
       (processes): Scene => ({
         title: `${processes} process${processes === 1 ? '' : 'es'} on one Redis, 64 in flight in each`,
-        ...{ processes, clients: CLIENTS, each, inFlight: 64, rounds: quick ? 2 : 3 },
+        ...{ processes, clients: CLIENTS, each, inFlight: 64, rounds: 2 },
       }),
     )
     const fleet = await play(redis, alike(SHARED), fleets, { generations: 1, warm: 2, seed })

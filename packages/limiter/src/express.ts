@@ -138,16 +138,20 @@ function expose(res: ServerResponse): void {
 function refuse(req: Request, res: ServerResponse, decision: Decision): void {
   const requestId = typeof req.id === 'string' || typeof req.id === 'number' ? String(req.id) : randomUUID()
   const problem = problemOf(decision, requestId)
-  const body = Buffer.from(`${JSON.stringify(problem)}\n`)
+  const body = `${JSON.stringify(problem)}\n`
   res.statusCode = problem.status
   res.setHeader('Content-Type', 'application/problem+json')
-  res.setHeader('Content-Length', body.length)
+  res.setHeader('Content-Length', Buffer.byteLength(body))
   // A refusal is about this client and this moment.
   res.setHeader('Cache-Control', 'no-store')
-  // Node leaves the body out for HEAD.
+  // A text, which Node writes together with the headers; it leaves it out for HEAD.
   res.end(body)
-  if (!req.complete) linger(req)
+  if (hasBody(req)) linger(req)
 }
+
+/** Whether the request announced one, RFC 9112, 6.3: `complete` is false even for a GET while its headers are being handled. */
+const hasBody = ({ headers, complete }: Request): boolean =>
+  !complete && (headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0')
 
 /**
  * Who is refused may go on sending a body that nobody reads, so that it hears the answer and can use the connection again; but

@@ -41,13 +41,15 @@ const MAX_BATCH = 32
 
 /**
  * Gathers the checks of one turn of the event loop for one node into one EVALSHA of up to 32 (in a Cluster one a client,
- * in one pipeline). An idle node is asked at once. What Redis runs after the deadline writes nothing.
+ * in one pipeline). Who is alone is not kept waiting for the turn's end. What Redis runs after the deadline writes nothing.
  */
 export class Batcher {
   private waiting: Entry[] = []
   private since = 0
   private scheduled = false
   private inFlight = 0
+  /** The last batch held one check: whoever asks now is probably alone again. */
+  private alone = true
   private readonly watched: Batch[] = []
   private watching = false
   private readonly node: RedisNode
@@ -81,7 +83,7 @@ export class Batcher {
       if (this.waiting.length >= MAX_BATCH) this.flush()
       else if (!this.scheduled) {
         this.scheduled = true
-        if (this.inFlight === 0) process.nextTick(this.flush)
+        if (this.alone && this.inFlight === 0) process.nextTick(this.flush)
         else setImmediate(this.flush)
       }
     })
@@ -92,6 +94,7 @@ export class Batcher {
     const entries = this.waiting
     if (entries.length === 0) return
     this.waiting = []
+    this.alone = entries.length === 1
     const groups = this.cluster ? byClient(entries) : [entries]
     const batch: Batch = { entries, deadline: this.since + this.deadlineMs, unanswered: groups.length, late: false }
     this.inFlight++
