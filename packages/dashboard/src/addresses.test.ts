@@ -50,13 +50,16 @@ test.each([
 })
 
 test.each([
-  ['1.2.3.4', false],
-  ['1.2.3.0/24', true],
-  ['2001:db8:1:2::/64', false],
-  ['2001:db8::/32', true],
-  ['user/7', false],
-])('%s is more than one client: %s', (text, expected) => {
-  expect(isRange(text)).toBe(expected)
+  ['1.2.3.4', 64, false],
+  ['1.2.3.0/24', 64, true],
+  ['2001:db8:1:2::/64', 64, false],
+  ['2001:db8:1:2::/64', 56, false],
+  ['2001:db8:1::/56', 64, true],
+  ['2001:db8:1::/56', 56, false],
+  ['2001:db8::/32', 56, true],
+  ['user/7', 64, false],
+])('%s, where IPv6 is counted by /%i, is more than one client: %s', (text, ipv6Prefix, expected) => {
+  expect(isRange(text, ipv6Prefix)).toBe(expected)
 })
 
 test.each([

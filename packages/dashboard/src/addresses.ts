@@ -53,10 +53,10 @@ export function parseRange(text: string): Range | undefined {
   return counted > length ? undefined : { bits, length, prefix: counted }
 }
 
-/** Whether it is more than one client. An IPv6 /64 is one. */
-export function isRange(text: string): boolean {
+/** Whether it is more than one client: an IPv6 network of the counted width is one. */
+export function isRange(text: string, ipv6Prefix: number): boolean {
   const range = parseRange(text)
-  return range !== undefined && range.prefix < (range.length === 128 ? 64 : 32)
+  return range !== undefined && range.prefix < (range.length === 128 ? ipv6Prefix : 32)
 }
 
 /** What is to be known of a client while it is typed: `problem`, the server would not take it; `note`, what it would be. */

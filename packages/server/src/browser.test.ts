@@ -582,6 +582,19 @@ test('lists, keys and the audit do what they say', async () => {
     await page.getByText(action, { exact: true }).first().waitFor()
 })
 
+test('where IPv6 is counted by wider networks, one of them is a client that can be blocked', async () => {
+  await server.admin('PUT', '/admin/settings', { ipv6Prefix: 48 })
+  const page = await open('/blocks?do=block')
+  const dialog = page.getByRole('dialog')
+  await dialog.getByText('its /48 is blocked').waitFor()
+  const client = dialog.getByRole('textbox', { name: 'Client' })
+  await client.fill('2001:db8::/32')
+  await dialog.getByText('A range cannot be blocked for a time').waitFor()
+  await client.fill('2001:db8:1::/48')
+  await confirm(page, 'Block')
+  await page.getByRole('link', { name: '2001:db8:1::/48' }).waitFor()
+})
+
 test('what an operator types is told what it will be, and what the server would refuse is not sent', async () => {
   await server.admin('PUT', '/admin/lists/allow/10.0.0.0%2F8', { comment: 'office' })
   const page = await open('/blocks?do=block')

@@ -1,9 +1,10 @@
 import { parseDuration, spellTyped } from '@api-bouncer/limiter/client'
 import { Alert, Anchor, TextInput } from '@mantine/core'
+import { useQuery } from '@tanstack/react-query'
 import { useState } from 'react'
 import { Link } from 'wouter'
 import { isRange, parseRange, sayClient } from '../addresses.ts'
-import { actor, control } from '../api.ts'
+import { actor, control, keys } from '../api.ts'
 import { bouncer } from '../commands.ts'
 import { disarm } from '../foreign.ts'
 import { clockTime } from '../time.ts'
@@ -25,7 +26,10 @@ export function BlockDialog({ client: given, opened, onClose }: Props) {
   const ms = parseDuration(duration)
   const badTime =
     ms === undefined || ms < 1000 || ms > 365 * 86_400_000 ? 'A time such as 15m, 4h or 7d, from 1s to 365d' : undefined
-  const range = isRange(client)
+  const state = useQuery({ queryKey: keys.state, queryFn: () => control.state(), enabled: opened })
+  const ipv6Prefix = state.data?.settings.ipv6Prefix
+  // Until that is known the server alone says what is a range.
+  const range = ipv6Prefix !== undefined && isRange(client, ipv6Prefix)
   const { problem: slip, note } = sayClient(client)
   const problem = client === '' ? 'Whom?' : range ? 'A range is denied, not blocked' : (slip ?? badTime)
   // As it is printed elsewhere: a shell would take what could shape a terminal.
@@ -51,7 +55,10 @@ export function BlockDialog({ client: given, opened, onClose }: Props) {
             {given === undefined && (
               <TextInput
                 label="Client"
-                description={note ?? 'An IPv4 address, an IPv6 address (its /64 is blocked), or a client id'}
+                description={
+                  note ??
+                  `An IPv4 address, an IPv6 address (its ${ipv6Prefix === undefined ? 'network' : `/${ipv6Prefix}`} is blocked), or a client id`
+                }
                 error={slip}
                 value={typed}
                 onChange={event => setTyped(event.currentTarget.value)}
