@@ -7,6 +7,7 @@ import {
   NumberInput,
   SegmentedControl,
   Select,
+  SimpleGrid,
   Stack,
   TagsInput,
   Text,
@@ -130,7 +131,7 @@ export function Form({ value, onField, disabled }: Props) {
           onChange={id => onField(['algorithm'], id === 'default' || id === null ? undefined : id)}
           allowDeselect={false}
         />
-        <Group grow>
+        <SimpleGrid cols={{ base: 1, xs: 2 }}>
           <NumberInput
             label="Cost"
             description="Units a request takes"
@@ -147,7 +148,7 @@ export function Form({ value, onField, disabled }: Props) {
             onChange={mode => onField(['failMode'], mode === 'default' || mode === null ? undefined : mode)}
             allowDeselect={false}
           />
-        </Group>
+        </SimpleGrid>
         <Select
           label="Penalty"
           description="What repeated violations lead to"
