@@ -140,8 +140,11 @@ class Operators {
     holds: (answer: Answered) => boolean,
     path?: string,
   ): Promise<unknown> {
-    const made = worker.call('operate', ...change)
-    this.waits.push(await until(async () => (await this.ask(client, path)).every(holds)))
+    const [made, wait] = await Promise.all([
+      worker.call('operate', ...change),
+      until(async () => (await this.ask(client, path)).every(holds)),
+    ])
+    this.waits.push(wait)
     return made
   }
 }
@@ -214,7 +217,9 @@ async function run({ quick, seed, log }: Parameters<Bench['run']>[0]): Promise<S
       await operators.change(other, one)
       await operators.count()
     }
+    const replaced = performance.now()
     const answers = await traffic
+    const loadBeyond = Math.max(...answers.map(({ due }) => due)) - replaced
     await sleep(2500)
     const blocked = (await follower.control.blocks()).total
     await follower.end()
@@ -264,6 +269,7 @@ async function run({ quick, seed, log }: Parameters<Bench['run']>[0]): Promise<S
           columns: ['', ''],
           rows: [
             ['requests', whole(answers.length)],
+            ['they go on after the last change for', `${fixed(1)(loadBeyond / 1000)} s`],
             ['refusals, and blocks set', `${whole(limited)}, ${whole(blocked)}`],
             ['answered without Redis', whole(alone)],
             ['every instance shows a start or a stop after, slowest', `${whole(slowest)} ms`],
