@@ -1,4 +1,4 @@
-import type { BouncerOptions, RedisOptions } from '@api-bouncer/limiter'
+import type { BouncerOptions, ControlPlane, RedisOptions } from '@api-bouncer/limiter'
 import type { Stall } from './lag.ts'
 
 /** Whose limiter protects the API; ours in two of its fail modes. */
@@ -13,6 +13,8 @@ export interface Args {
   readonly limit: number
   /** Ours, instead of that limit. */
   readonly options?: Pick<BouncerOptions, 'policies' | 'penalty' | 'instance' | 'maxClients'>
+  /** Ours in another version: the module that has its `createBouncer`. */
+  readonly limiter?: string
 }
 
 export interface Calls {
@@ -27,6 +29,8 @@ export interface Calls {
   files(): number
   /** So many clients ask so often each, in this process itself; ours only. */
   offend(clients: number, each: number): Promise<void>
+  /** What an operator asks or does, by its name in the control plane of that version; ours only. */
+  operate(what: keyof ControlPlane, ...args: unknown[]): unknown
   /** Ends the limiter as a shutdown does; ours only. */
   close(): Promise<void>
   /** What was logged about Redis; ours only. */

@@ -7,6 +7,7 @@ import { local } from './local.ts'
 import { benchOf } from './play.ts'
 import { rolling } from './rolling.ts'
 import { soak } from './soak.ts'
+import { versions } from './versions.ts'
 import { workers } from './workers.ts'
 
 /** All there is to break, in the order of the report. */
@@ -14,6 +15,7 @@ export const trials: readonly Bench[] = [
   ...faults.map(benchOf),
   exactness,
   rolling,
+  versions,
   workers,
   local,
   eviction,

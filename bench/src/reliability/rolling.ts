@@ -1,37 +1,12 @@
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
-import { type Bench, fixed, goal, type Section, Worker, whole } from '../harness.ts'
+import { type Bench, fixed, goal, type Section, whole } from '../harness.ts'
 import { BenchRedis } from '../redis.ts'
-import type { Args, Calls } from './apis.ts'
+import { type Answered, balance, drain, type Instance, startInstance, until } from './balanced.ts'
 import { account, Follower, GATHERED_MS, type Refusal } from './told.ts'
-import { Clients, clientsOf, type Planned, type Sent } from './traffic.ts'
+import { clientsOf } from './traffic.ts'
 
 const INSTANCES = 3
 const LIMIT = 100
-
-interface Instance {
-  name: string
-  worker: Worker<Calls>
-  clients: Clients
-  /** Requests that it has not answered yet. */
-  under: number
-  /** Behind the balancer. */
-  serving: boolean
-}
-
-/** How long the fleet’s view was still another, ms: when the last look began that showed so. */
-async function until(isRight: () => Promise<boolean>): Promise<number> {
-  const started = performance.now()
-  for (let wrong = 0; ; await sleep(50)) {
-    const asked = performance.now() - started
-    if (await isRight().catch(() => false)) return wrong
-    wrong = asked
-    if (wrong > 20_000) return Number.POSITIVE_INFINITY
-  }
-}
-
-interface Answered extends Sent {
-  readonly instance: string
-}
 
 async function run({ quick, seed, log }: Parameters<Bench['run']>[0]): Promise<Section> {
   const rps = quick ? 150 : 500
@@ -39,18 +14,13 @@ async function run({ quick, seed, log }: Parameters<Bench['run']>[0]): Promise<S
   const redis = await BenchRedis.start()
   const where = redis.where as { host: string; port: number }
   let born = 0
-  const start = async (): Promise<Instance> => {
-    const name = `api-${++born}`
-    // How long a busy machine takes is not what is tried here.
-    const args: Args = {
+  const start = () =>
+    startInstance(`api-${++born}`, {
       api: 'ours, open',
+      // How long a busy machine takes is not what is tried here.
       redis: { ...where, deadline: '2s' },
       limit: LIMIT,
-      options: { instance: name },
-    }
-    const worker = await Worker.start<Calls>('protected-api', args, { source: true })
-    return { name, worker, clients: new Clients(await worker.call('port')), under: 0, serving: true }
-  }
+    })
   const fleet = await Promise.all(Array.from({ length: INSTANCES }, start))
   const follower = await Follower.of(where)
   const { control } = follower
@@ -62,25 +32,9 @@ async function run({ quick, seed, log }: Parameters<Bench['run']>[0]): Promise<S
   const seen: number[] = []
   try {
     await until(shows(names()))
-    // A load balancer: to those behind it, in turn.
-    const sent: Promise<Answered>[] = []
     const seconds = rounds * INSTANCES * 3 + 8
     const { order, modest, greedy } = clientsOf({ limit: LIMIT, rps, seconds, seed })
-    const began = performance.now()
-    const timer = setInterval(() => {
-      while (sent.length < order.length) {
-        const { client, at } = order[sent.length] as Planned
-        const due = began + at * 1000
-        if (due > performance.now()) return
-        const serving = fleet.filter(one => one.serving)
-        const to = serving[sent.length % serving.length] as Instance
-        to.under++
-        const answered = to.clients.get(client, due).finally(() => {
-          to.under--
-        })
-        sent.push(answered.then(one => ({ ...one, instance: to.name })))
-      }
-    }, 2)
+    const traffic = balance(fleet, order)
     await sleep(2000)
     // One dies without a word, in the middle of what it was asked; the balancer sends it no more.
     const victim = fleet[0] as Instance
@@ -98,18 +52,14 @@ async function run({ quick, seed, log }: Parameters<Bench['run']>[0]): Promise<S
     // Each in turn leaves the balancer, ends what it has begun, stops, and another takes its place.
     for (let i = 0; i < rounds * INSTANCES; i++) {
       const old = fleet[i % INSTANCES] as Instance
-      old.serving = false
-      while (old.under > 0) await sleep(5)
-      await old.worker.call('close')
+      await drain(old)
       await old.worker.stop()
       const gone = await until(shows(names(old)))
       fleet[i % INSTANCES] = await start()
       const back = await until(shows(names()))
       seen.push(gone, back)
     }
-    while (sent.length < order.length) await sleep(50)
-    clearInterval(timer)
-    const answers = await Promise.all(sent)
+    const answers = await traffic
     await sleep(2500)
     const blocked = (await control.blocks()).total
     await follower.end()

@@ -5,7 +5,7 @@ import { trials } from './index.ts'
 vi.setConfig({ testTimeout: 400_000 })
 
 const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31))
-const names = ['exactness', 'rolling', 'workers', 'local', 'eviction', 'flood', 'soak']
+const names = ['exactness', 'rolling', 'versions', 'workers', 'local', 'eviction', 'flood', 'soak']
 
 test.each(names)('what is promised holds: %s', async name => {
   const trial = trials.find(trial => trial.name === name)

@@ -4,7 +4,8 @@ import { createServer, type IncomingMessage } from 'node:http'
 import { createRequire } from 'node:module'
 import type { AddressInfo } from 'node:net'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { type Bouncer, createBouncer, type RedisOptions } from '@api-bouncer/limiter'
+import type { Bouncer, RedisOptions } from '@api-bouncer/limiter'
+import * as present from '@api-bouncer/limiter'
 import express, { type ErrorRequestHandler, type RequestHandler } from 'express'
 import { rateLimit } from 'express-rate-limit'
 import { Cluster, Redis } from 'ioredis'
@@ -38,12 +39,19 @@ function connect({ host, port, password, cluster, sentinels, sentinelName }: Red
 const lines: string[] = []
 const note = (line: string) => void lines.push(line)
 
-async function limiterOf({ api, redis, limit, options }: Args): Promise<{ use: RequestHandler; bouncer?: Bouncer }> {
+async function limiterOf({
+  api,
+  redis,
+  limit,
+  options,
+  limiter,
+}: Args): Promise<{ use: RequestHandler; bouncer?: Bouncer }> {
   switch (api) {
     case 'ours, open':
     case 'ours, local':
     case 'ours, embedded': {
       const failMode = api === 'ours, local' ? 'local' : 'open'
+      const { createBouncer }: typeof present = limiter === undefined ? present : await import(limiter)
       const bouncer = createBouncer({
         ...(api !== 'ours, embedded' && { redis }),
         policies: [
@@ -116,6 +124,7 @@ export default async function start(args: Args): Promise<Calls> {
         if (i % 10 === 0) await nextTurn()
       }
     },
+    operate: (what, ...args) => (bouncer?.control[what] as (...args: unknown[]) => unknown)?.(...args),
     close: async () => bouncer?.close(),
     heap() {
       gc?.()
