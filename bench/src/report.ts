@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
 import type { Goal, Section, Table } from './harness.ts'
+import { limitOf } from './limits.ts'
 import { plot } from './plot.ts'
 
 /** A section as it is kept, so that running one bench leaves the others' as they were. */
@@ -64,21 +65,29 @@ function folded(report: Report, goals: readonly Goal[]): string {
   return `<details${open}><summary>${kept} of ${goals.length} promises kept</summary>\n\n${goalsOf(report, goals)}\n\n</details>`
 }
 
+/** What limits the goals that are not met, each reason once. */
+function limitsOf({ name, goals }: Kept): string[] {
+  const missed = new Map<string, string[]>()
+  for (const { what, goal, met } of goals) {
+    const limit = met ? undefined : limitOf(name, what)
+    if (limit !== undefined) missed.set(limit, [...(missed.get(limit) ?? []), `${what} (${goal})`])
+  }
+  return [...missed].map(([limit, goals]) => `In the way of ${goals.join('; ')}: ${limit}.`)
+}
+
 /** From docs/. */
 const plotOf = (name: string, i: number) => `plots/${name}-${i + 1}.svg`
 
 /** One section in Markdown. */
-export function sectionOf(
-  report: Report,
-  { title, charts = [], tables, goals, notes, date, machine, versions, seed, tookSeconds, name }: Kept,
-): string {
+export function sectionOf(report: Report, section: Kept): string {
+  const { title, charts = [], tables, goals, notes, date, machine, versions, seed, tookSeconds, name } = section
   return [
     `## ${title}`,
     `\`npm run ${report.command} -- ${name}\`, ${date}, ${tookSeconds} s, seed ${seed}. ${machine}; ${versions}.`,
     ...charts.map((chart, i) => `![${chart.title}](${plotOf(name, i)})`),
     ...tables.map(table => `### ${table.title}\n\n${tableOf(table)}`),
     ...(goals.length === 0 ? [] : [report.promises ? folded(report, goals) : `### Goals\n\n${goalsOf(report, goals)}`]),
-    notes.map(note => `- ${note}`).join('\n'),
+    [...limitsOf(section), ...notes].map(note => `- ${note}`).join('\n'),
   ].join('\n\n')
 }
 
