@@ -26,7 +26,7 @@ const LIMITS: readonly (readonly [section: string, goals: RegExp, limit: string]
   [
     'redis',
     /checks a second/,
-    'Redis itself, which is busy nine tenths of the time: RPUSH 0.6 µs a check, LINDEX 0.5, the block 0.2, the rest is reading the question and writing the answer. Where system calls cost more, the peers, who make one a check, fall further behind',
+    'Redis itself, which is busy nine tenths of the time: RPUSH 0.6 µs a check, LINDEX 0.4, the block 0.1, the rest is reading the question and writing the answer. Where system calls cost more, the peers, who make one a check, fall further behind',
   ],
   ['redis', /Redis CPU/, 'an exact log, a block and a fence are four commands where the peers run two'],
   ['redis', /Node CPU/, 'promise, text and answer of each check; the system calls are already shared'],

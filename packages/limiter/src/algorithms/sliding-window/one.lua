@@ -4,7 +4,7 @@
 local size, head = call('RPUSH', key, nowText), now
 if size == 1 then call('PEXPIRE', key, ttl)
 else
-  head = call('LINDEX', key, 0) + 0
+  head = call('LINDEX', key, '0') + 0
   if head > now then
     -- Redis' clock was set back: a log from the future would refuse for as long.
     call('DEL', key)
@@ -13,7 +13,7 @@ else
     size, head = 1, now
   elseif head < now - window then
     size = size - log().expire(key, now - window, size)
-    head = size > 1 and call('LINDEX', key, 0) + 0 or now
+    head = size > 1 and call('LINDEX', key, '0') + 0 or now
     call('PEXPIRE', key, ttl)
   end
 end

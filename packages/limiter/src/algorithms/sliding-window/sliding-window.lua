@@ -9,7 +9,7 @@ function M.renew(state, l)
 end
 
 function M.load(key, now, l)
-  local head = tonumber(redis.call('LINDEX', key, 0) or nil)
+  local head = tonumber(redis.call('LINDEX', key, '0') or nil)
   if not head then return { key = key, size = 0 } end
   local size = redis.call('LLEN', key)
   if head > now then
@@ -20,7 +20,7 @@ function M.load(key, now, l)
   local state = { key = key, size = size, head = head }
   if head < now - l.window then
     state.size = size - log().expire(key, now - l.window, size)
-    state.head = state.size > 0 and tonumber(redis.call('LINDEX', key, 0)) or nil
+    state.head = state.size > 0 and tonumber(redis.call('LINDEX', key, '0')) or nil
     M.renew(state, l)
   end
   return state

@@ -1,7 +1,10 @@
 -- Decides a batch of checks, in order, each on its own: block, all limits or none, violation, block.
 -- Composed with `algorithms`, `ones` and `violator`, see scripts.ts.
 -- KEYS[i]  PREFIX:block:{CLIENT} of check i; its other keys share the tag
--- ARGV     deadline (µs, 0: none), prefix, policies (JSON, see encode.ts), then runs of checks: policy, flags, cost, how many
+-- ARGV     deadline (µs, 0: none), prefix, how many policies, then each: algorithm, what its counters' names begin with, the most
+--          a request may cost, penalty (JSON, see encode.ts, or ''), how many limits, then each: what the counter's name ends
+--          with, limit, capacity, the most a request may cost, window (µs), ttl (ms); then runs of checks: policy, flags,
+--          cost, how many
 -- returns  now (µs), then for each check its group:
 --            from 0 allowed: this is what remains of the first limit (0 when there is none), then µs to a further unit of it;
 --                   for each further limit both
@@ -22,7 +25,8 @@ local nowText = string.format('%.0f', now)
 local prefix = ARGV[2]
 local result, n = { now }, 1
 local done = 1 -- of `n`: the groups that are whole
-local blocks, set, violate = call('MGET', unpack(KEYS)), nil, nil
+local blocks = call('EXISTS', unpack(KEYS)) > 0 and call('MGET', unpack(KEYS)) or {}
+local set, violate
 
 local function add(value)
   n = n + 1
@@ -136,11 +140,26 @@ local function checkOnes(to, p, cost, penalise, shadow)
   end
 end
 
-local policies = cjson.decode(ARGV[3])
-for _, p in ipairs(policies) do p.one = #p.limits == 1 and ones[p.algorithm] end
+local policies, at = {}, 4
+for i = 1, tonumber(ARGV[3]) do
+  local p = {
+    algorithm = ARGV[at], counters = ARGV[at + 1], maxCost = tonumber(ARGV[at + 2]), penalty = ARGV[at + 3], limits = {},
+  }
+  local count = tonumber(ARGV[at + 4])
+  at = at + 5
+  for j = 1, count do
+    p.limits[j] = {
+      suffix = ARGV[at], limit = tonumber(ARGV[at + 1]), capacity = tonumber(ARGV[at + 2]),
+      maxCost = tonumber(ARGV[at + 3]), window = tonumber(ARGV[at + 4]), ttl = tonumber(ARGV[at + 5]),
+    }
+    at = at + 6
+  end
+  p.one = count == 1 and ones[p.algorithm]
+  policies[i] = p
+end
 
 position = 1
-local at, last = 4, #ARGV
+local last = #ARGV
 while at <= last do
   local p, flags, cost = policies[tonumber(ARGV[at])], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
   local penalise, shadow, peek = flags % 2 >= 1, flags % 4 >= 2, flags >= 4

@@ -28,29 +28,30 @@ export interface Asked {
 const flagsOf = ({ policy, penalise, peek }: Flagged) =>
   (penalise ? PENALISE : 0) + (policy.shadow ? SHADOW : 0) + (peek ? PEEK : 0)
 
-const described = new WeakMap<CompiledPolicy, { readonly prefix: string; readonly json: string }>()
+const described = new WeakMap<CompiledPolicy, { readonly prefix: string; readonly args: readonly Arg[] }>()
 
-/** A policy's numbers, sent once a batch. The penalty is read only for a refusal, so it is text within the text. */
-function describe(policy: CompiledPolicy, prefix: string): string {
+/** A policy's numbers, sent once a batch, flat: reading them from JSON costs Redis a twentieth of a batch. */
+function describe(policy: CompiledPolicy, prefix: string): readonly Arg[] {
   const known = described.get(policy)
-  if (known?.prefix === prefix) return known.json
-  const { algorithm, limits, maxCost } = policy
-  const json = JSON.stringify({
-    algorithm: algorithm.id,
-    counters: `${prefix}:${algorithm.id}:`,
-    maxCost: Math.min(maxCost, Number.MAX_SAFE_INTEGER),
-    penalty: penaltyOf(policy),
-    limits: limits.map(({ counter, limit, capacity, maxCost, windowUs, windowMs }) => ({
-      suffix: counter.slice(counter.indexOf(':')),
+  if (known?.prefix === prefix) return known.args
+  const { algorithm, limits } = policy
+  const args = [
+    algorithm.id,
+    `${prefix}:${algorithm.id}:`,
+    Math.min(policy.maxCost, Number.MAX_SAFE_INTEGER),
+    penaltyOf(policy),
+    limits.length,
+    ...limits.flatMap(({ counter, limit, capacity, maxCost, windowUs, windowMs }) => [
+      counter.slice(counter.indexOf(':')),
       limit,
       capacity,
       maxCost,
-      window: windowUs,
-      ttl: 2 * windowMs,
-    })),
-  })
-  described.set(policy, { prefix, json })
-  return json
+      windowUs,
+      2 * windowMs,
+    ]),
+  ]
+  described.set(policy, { prefix, args })
+  return args
 }
 
 const penalties = new WeakMap<CompiledPolicy, string>()
@@ -135,7 +136,7 @@ function encodeOne({ client, policy, penalise }: Flagged, keys: Keys, deadlineUs
 function encodeMany(asked: readonly Asked[], keys: Keys, deadlineUs: number): Question {
   const policies: CompiledPolicy[] = []
   const blockKeys: string[] = []
-  const args: Arg[] = [micros(deadlineUs), keys.prefix, '']
+  const runs: Arg[] = []
   let [last, flags, cost, count] = [-1, 0, 0, 0]
   for (const { check } of asked) {
     blockKeys.push(keys.block(check.client))
@@ -144,17 +145,17 @@ function encodeMany(asked: readonly Asked[], keys: Keys, deadlineUs: number): Qu
     const flagged = flagsOf(check)
     if (index === last && flagged === flags && check.cost === cost) count++
     else {
-      if (count > 0) args.push(last + 1, flags, cost, count)
+      if (count > 0) runs.push(last + 1, flags, cost, count)
       ;[last, flags, cost, count] = [index, flagged, check.cost, 1]
     }
   }
-  args.push(last + 1, flags, cost, count)
-  args[2] = `[${policies.map(policy => describe(policy, keys.prefix)).join(',')}]`
+  runs.push(last + 1, flags, cost, count)
   const script = composeScript(
     'check',
     policies.map(({ algorithm }) => algorithm.id),
   )
-  return { script, keys: blockKeys, args }
+  const told = policies.flatMap(policy => describe(policy, keys.prefix))
+  return { script, keys: blockKeys, args: [micros(deadlineUs), keys.prefix, policies.length, ...told, ...runs] }
 }
 
 /** KEYS and ARGV of refund.lua. */

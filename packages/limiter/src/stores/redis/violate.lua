@@ -10,7 +10,7 @@ return function(prefix, tag, penalty, now, nowText)
   local key = prefix .. ':violations:' .. tag .. penalty.scope
   local count = call('RPUSH', key, nowText)
   local floor = now - penalty.window + 1
-  if count > 1 and tonumber(call('LINDEX', key, 0)) < floor then count = count - log().expire(key, floor, count) end
+  if count > 1 and tonumber(call('LINDEX', key, '0')) < floor then count = count - log().expire(key, floor, count) end
   call('PEXPIRE', key, penalty.window / 1000)
   if count < penalty.threshold then return count end
 
