@@ -30,8 +30,9 @@ const bareOf = (contender: Contender): Contender =>
 
 /** A server that idles for seconds loses its warmth (V8 shrinks its heap, caches go): the two take turns in a tenth of one. */
 const SLICE = 500
-const ROUNDS = 20
-const GENERATIONS = 2
+const ROUNDS = 12
+/** Two processes of the same code differ by more than the rounds of one do. */
+const GENERATIONS = 4
 const WARM = 3000
 export const FLOOD = 'A flood that is refused (ours: from blocked clients), against the bare framework answering it'
 
