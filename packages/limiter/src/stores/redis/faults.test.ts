@@ -365,6 +365,31 @@ describe('Redis answers with errors', () => {
     expect(states()[0]).toMatch(/WRONGPASS/)
     expect(states().join()).not.toMatch(/: wrong|"wrong"/)
   })
+
+  test('a database that there is not, or that is not allowed: degraded, and nothing goes into another one', async () => {
+    const server = await start()
+    const redis = connectTo(server)
+    await redis.call('ACL', 'SETUSER', 'unselecting', 'on', '>secret', '~*', '&*', '+@all', '-select')
+    const user = { username: 'unselecting', password: 'secret' }
+    for (const [extra, reason] of [
+      [{ db: 99 }, /DB index is out of range/],
+      [{ db: 1, ...user }, /NOPERM.*select/],
+    ] as const) {
+      const { bouncer, ask } = openBouncer({
+        redis: { host: '127.0.0.1', port: server.port, ...extra },
+        policies: policies(),
+      })
+      await until('the reason', () => reason.test(bouncer.health().detail))
+      for (let i = 0; i < 5; i++) expect((await ask('a', '/closed')).outcome).toBe('degraded-refused')
+      expect(bouncer.health().detail).toMatch(reason)
+      expect(await redis.dbsize()).toBe(0)
+      if ('username' in extra) {
+        await redis.call('ACL', 'SETUSER', 'unselecting', '+select')
+        await until('counting', async () => (await ask('a', '/closed')).outcome === 'allowed')
+        expect(await redis.dbsize()).toBe(0)
+      }
+    }
+  })
 })
 
 /** A store without heartbeats, so that every command is the test's. */

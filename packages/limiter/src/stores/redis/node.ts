@@ -48,6 +48,8 @@ export class RedisNode {
   private probing = false
   private timer: NodeJS.Timeout | undefined
   private closed = false
+  /** The present connection is not in the database that was asked for, and is being given up. */
+  private misplaced = false
 
   constructor(redis: Redis, name: string, options: NodeOptions) {
     this.redis = redis
@@ -55,14 +57,23 @@ export class RedisNode {
     this.options = options
     this.unreachable = options.detail
     redis.on('ready', () => {
+      if (this.misplaced) return
       this.lastError = undefined
       this.answeredAt = performance.now()
       this.probe()
     })
-    redis.on('close', () => this.down(this.lastError ?? 'the connection is closed'))
-    redis.on('error', (error: Error) => {
+    redis.on('close', () => {
+      this.misplaced = false
+      this.down(this.lastError ?? 'the connection is closed')
+    })
+    redis.on('error', (error: Error & { command?: { name: string } }) => {
+      if (this.misplaced) return
       this.lastError = reasonOf(error)
       this.down(this.lastError)
+      if (error.command?.name !== 'select') return
+      // ioredis would go on, in database 0, among what is somebody else's.
+      this.misplaced = true
+      redis.disconnect(true)
     })
     // A Cluster's node connects with its first command; others are connecting already.
     if (redis.status === 'ready' || redis.status === 'wait') this.probe()
@@ -179,7 +190,7 @@ export class RedisNode {
       this.answeredAt = now
       redis.disconnect(true)
     }
-    if (!this.probing && (redis.status === 'ready' || redis.status === 'wait')) {
+    if (!this.probing && !this.misplaced && (redis.status === 'ready' || redis.status === 'wait')) {
       this.probing = true
       redis
         .time()
