@@ -4,6 +4,7 @@
 local size, head = call('RPUSH', key, nowText), now
 if size == 1 then call('PEXPIRE', key, ttl)
 else
+  -- '0', not 0: Redis prints a number as a float before it runs the command.
   head = call('LINDEX', key, '0') + 0
   if head > now then
     -- Redis' clock was set back: a log from the future would refuse for as long.

@@ -14,8 +14,7 @@
 --            -4 failed     what went wrong
 --          or -1, now when the deadline has passed: then nothing was written.
 -- Speed: what only a refusal needs (the penalty, an algorithm's other functions) is read when it is needed. One command asks
--- for all blocks, and only if there is one are they read; those that this batch sets stand in `set`. A number given to a
--- command is printed by Redis as a float, which costs more than the command's lookup: on the hot path it is a string.
+-- for all blocks, and only if there is one are they read; those that this batch sets stand in `set`.
 local call, tonumber = redis.call, tonumber
 local time = call('TIME')
 local now = time[1] * 1000000 + time[2]

@@ -30,7 +30,7 @@ const flagsOf = ({ policy, penalise, peek }: Flagged) =>
 
 const described = new WeakMap<CompiledPolicy, { readonly prefix: string; readonly args: readonly Arg[] }>()
 
-/** A policy's numbers, sent once a batch, flat: reading them from JSON costs Redis a twentieth of a batch. */
+/** A policy's numbers, sent once a batch; flat, since JSON takes Redis longer to read. */
 function describe(policy: CompiledPolicy, prefix: string): readonly Arg[] {
   const known = described.get(policy)
   if (known?.prefix === prefix) return known.args
@@ -54,16 +54,7 @@ function describe(policy: CompiledPolicy, prefix: string): readonly Arg[] {
   return args
 }
 
-const penalties = new WeakMap<CompiledPolicy, string>()
-
-function penaltyOf(policy: CompiledPolicy): string {
-  let known = penalties.get(policy)
-  if (known === undefined) {
-    known = policy.penalty ? describePenalty(policy.id, policy.penalty) : ''
-    penalties.set(policy, known)
-  }
-  return known
-}
+const penaltyOf = ({ id, penalty }: CompiledPolicy): string => (penalty ? describePenalty(id, penalty) : '')
 
 function describePenalty(id: string, { threshold, windowMs, memoryMs, blockMs, scope }: Penalty): string {
   return JSON.stringify({
