@@ -10,8 +10,13 @@ const LIMITS: readonly (readonly [section: string, goals: RegExp, limit: string]
   ],
   [
     'embedded',
+    /fixed_window/,
+    'an answer that tells all limits and the block (250 B a check) against a number; the clock is a quarter of both',
+  ],
+  [
+    'embedded',
     /store alone/,
-    'an exact log and an answer that tells all limits (350 B a check) against a bare counter; the clock is a quarter of both',
+    'an exact log and an answer that tells all limits (350 B a check) against a bare counter; the clock is a quarter of both. What the log is of it, the rows with `fixed_window` say, which count as the peers do',
   ],
   [
     'http-embedded',

@@ -14,10 +14,12 @@ export type Contender =
   | 'ours'
   | 'ours, never blocking'
   | 'our store'
+  | 'our store, fixed_window'
   | 'express-rate-limit'
   | 'rate-limiter-flexible'
   | '@fastify/rate-limit'
   | 'our middleware'
+  | 'our middleware, fixed_window'
   | "express-rate-limit's middleware"
   | "rate-limiter-flexible's middleware"
 
@@ -106,9 +108,10 @@ async function checkOf(contender: Contender, ips: readonly string[], limit: numb
       })
       return k => bouncer.check({ peer: request(k), method: 'GET', path: ROUTE })
     }
-    case 'our store': {
+    case 'our store':
+    case 'our store, fixed_window': {
       const inside = await loadInside()
-      const policy = storePolicy(inside, limitsOf(limit))
+      const policy = storePolicy(inside, limitsOf(limit), contender === 'our store' ? undefined : 'fixed_window')
       const store = new inside.MemoryStore()
       const route = `GET ${ROUTE}`
       return k => store.check({ client: ips[k] as string, policy, cost: 1, route, penalise: true })
@@ -127,8 +130,10 @@ async function checkOf(contender: Contender, ips: readonly string[], limit: numb
       const limiter = await fastifyLimiter({ max: limit, timeWindow: 60_000, cache: ips.length })
       return k => limiter(asked[k] as never)
     }
-    case 'our middleware': {
-      const middleware = createBouncer({ ...withLimit(limit) }).express()
+    case 'our middleware':
+    case 'our middleware, fixed_window': {
+      const algorithm = contender === 'our middleware' ? 'sliding_window' : 'fixed_window'
+      const middleware = createBouncer({ ...withLimit(limit), algorithm }).express()
       return k => middleware(request(k), response as never, next)
     }
     case "express-rate-limit's middleware": {

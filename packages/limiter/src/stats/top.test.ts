@@ -51,7 +51,7 @@ test('a client that is refused once is told of, however many others come', () =>
   const top = new Top(8)
   top.add('refused', 'limited')
   for (let i = 0; i < 10_000; i++) top.add(`c${i}`, 'allowed')
-  expect(top.take(3, 200).at(-1)).toEqual({ client: 'refused', count: 1, outcomes: { limited: 1 } })
+  expect(top.take(3, 200)).toContainEqual({ client: 'refused', count: 1, outcomes: { limited: 1 } })
 })
 
 test('starts afresh when it has been taken', () => {

@@ -32,12 +32,14 @@ export interface Counted {
 /**
  * The most frequent clients in bounded memory: lossy counting (Manku and Motwani, "Approximate Frequency Counts over Data
  * Streams", 2002). Exact while there are no more than `width` clients; then a count is too low by at most total / width, and
- * at most about width × log2(total / width) are remembered.
+ * at most about width × log2(total / width) are remembered. Who is too seldom goes at the end of a bucket (`width` decisions),
+ * but only when half as many again as `width` are remembered: going through them costs more than counting.
  */
 export class Top {
   private tallies = new Map<string, Tally>()
-  private forgotten = 0
-  private sincePruned = 0
+  /** Buckets that are over. */
+  private buckets = 0
+  private inBucket = 0
   private readonly width: number
 
   constructor(width: number) {
@@ -47,7 +49,7 @@ export class Top {
   add(client: string, outcome: Outcome): void {
     let tally = this.tallies.get(client)
     if (tally === undefined) {
-      tally = new Tally(client, this.forgotten)
+      tally = new Tally(client, this.buckets)
       this.tallies.set(client, tally)
     }
     tally.count++
@@ -56,7 +58,7 @@ export class Top {
       tally[outcome]++
       if (outcome !== 'exempt' && outcome !== 'degraded-allowed') tally.refused++
     }
-    if (++this.sincePruned >= this.width && this.tallies.size > this.width) this.prune()
+    if (++this.inBucket >= this.width) this.endBucket()
   }
 
   /** The busiest `n`, then others that were refused, at most `most` in all; starts afresh. */
@@ -64,8 +66,8 @@ export class Top {
     const all = [...this.tallies.values()].sort((a, b) => b.count - a.count)
     const refused = all.slice(n).filter(tally => tally.refused > 0)
     this.tallies = new Map()
-    this.forgotten = 0
-    this.sincePruned = 0
+    this.buckets = 0
+    this.inBucket = 0
     return [...all.slice(0, n), ...refused].slice(0, most).map(tally => ({
       client: tally.client,
       count: tally.count,
@@ -73,13 +75,17 @@ export class Top {
     }))
   }
 
-  private prune(): void {
-    this.sincePruned = 0
-    this.forgotten++
-    let kept = 0
-    for (const [client, { count, missed, refused }] of this.tallies) {
-      if (count + missed > this.forgotten || (refused > 0 && ++kept <= REFUSED)) continue
-      this.tallies.delete(client)
+  private endBucket(): void {
+    this.inBucket = 0
+    this.buckets++
+    if (this.tallies.size <= this.width * 1.5) return
+    // Keeping the few is cheaper than deleting the many.
+    const kept = new Map<string, Tally>()
+    let refused = 0
+    for (const [client, tally] of this.tallies) {
+      if (tally.count + tally.missed > this.buckets || (tally.refused > 0 && ++refused <= REFUSED))
+        kept.set(client, tally)
     }
+    this.tallies = kept
   }
 }

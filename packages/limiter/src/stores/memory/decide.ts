@@ -31,6 +31,9 @@ export function decide(policy: CompiledPolicy, counters: Counters, now: number, 
 /** What `decide` would say about the limits, without charging. */
 export function measure(policy: CompiledPolicy, counters: Counters, now: number, cost: number): LimitVerdict[] {
   const { algorithm, limits } = policy
+  const only = limits[0]
+  // A flood of a blocked client comes this way: no closure, no walk.
+  if (limits.length === 1 && only) return [verdictOf(algorithm, counters.get(only.counter), only, now, cost)]
   return limits.map(limit => verdictOf(algorithm, counters.get(limit.counter), limit, now, cost))
 }
 
