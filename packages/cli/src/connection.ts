@@ -152,7 +152,7 @@ const quoted = (value: unknown) => (/^[\w.:/@%+=-]+$/.test(String(value)) ? Stri
 async function throughRedis({ options, shown }: RedisPlace): Promise<Connection> {
   const { openRedisControl } = await import('@api-bouncer/limiter/redis-control')
   const control = await openRedisControl(options).catch((error: Error) => {
-    throw /NOAUTH|WRONGPASS|NOPERM/.test(error.message)
+    throw /NOAUTH|WRONGPASS/.test(error.message)
       ? new BouncerError(
           'ERR_UNAUTHORISED',
           `Redis at ${shown} does not take this user and password`,

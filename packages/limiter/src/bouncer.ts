@@ -272,7 +272,8 @@ export class Bouncer implements Decider {
     if (failMode === 'open') return withoutStore(check, 'degraded-allowed', 'store', at)
     const { local } = this.backend
     if (failMode === 'local' && local) {
-      const decided = fromVerdict(check, local.check(check))
+      // Its headers tell of what it holds to: our share of each limit.
+      const decided = fromVerdict({ ...check, policy: local.share(check.policy) }, local.check(check))
       return { ...decided, outcome: isAllowed(decided) ? 'degraded-allowed' : 'degraded-refused' }
     }
     return withoutStore(check, 'degraded-refused', 'store', at, 1000)

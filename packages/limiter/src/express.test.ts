@@ -293,6 +293,16 @@ describe.each(HOSTS)('on %s', (_, host) => {
       expect(JSON.parse(body)).not.toHaveProperty('retryAfter')
     })
 
+    test('a cost above what is left is refused for its cost, until that is there', async () => {
+      const { ask } = await serve({ host, options: { policies: [policy(5)] }, middleware: { cost: () => 3 } })
+      await ask()
+      const { status, body } = await ask()
+      expect(status).toBe(429)
+      expect(JSON.parse(body).detail).toMatch(
+        /^A cost of 3 is more than is left of the limit of 5 units\. Try again in \d+ s\.$/,
+      )
+    })
+
     test('the request id is the application’s own when it gives one', async () => {
       const before: Step = (req, _res, next) => {
         Object.assign(req, { id: 'req-7' })

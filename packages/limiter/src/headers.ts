@@ -148,7 +148,7 @@ export function problemOf(decision: Decision, requestId: string): Problem {
   const detail =
     retryAfterMs === undefined
       ? `A cost of ${decision.cost} is above the limit of ${decision.limit}; waiting does not help.`
-      : `Over the limit of ${decision.limit} units.${wait}`
+      : `${decision.cost > 1 ? `A cost of ${decision.cost} is more than is left of the limit` : 'Over the limit'} of ${decision.limit} units.${wait}`
   return make('quota-exceeded', 429, 'Quota exceeded', detail)
 }
 

@@ -1,6 +1,6 @@
 import { userInfo } from 'node:os'
 import type { ControlPlane, ControlState } from './contracts/index.ts'
-import { settingsSchema } from './contracts/index.ts'
+import { settingsSchema, storeMend } from './contracts/index.ts'
 import { fleetStatus } from './control/fleet-status.ts'
 import { Operator } from './control/operator.ts'
 import { parseWith } from './control/parse.ts'
@@ -19,7 +19,9 @@ const CONNECT_MS = 3000
  * ERR_UNAVAILABLE when Redis does not answer.
  */
 export async function openRedisControl(options: RedisOptions): Promise<ControlPlane & { close(): Promise<void> }> {
-  const asked = parseRedis(parseWith(redisSchema, options, 'redis', 'The settings are listed in the README'))
+  const asked = parseRedis(
+    parseWith(redisSchema, options, 'redis', 'The settings are listed in the README under "Options"'),
+  )
   // No request waits for what is asked here, and Redis may be far from the operator.
   const settings = { ...asked, deadlineMs: OPERATOR_MS }
   const seed: ControlState = { epoch: 0, policies: [], tombstones: {}, settings: settingsSchema.parse({}), lists: [] }
@@ -32,7 +34,7 @@ export async function openRedisControl(options: RedisOptions): Promise<ControlPl
     if (performance.now() > deadline) {
       const { detail } = backend.store.health()
       await close()
-      throw new BouncerError('ERR_UNAVAILABLE', detail, 'Is Redis up, and are host, port and password right?')
+      throw new BouncerError('ERR_UNAVAILABLE', detail, storeMend(detail, 'Is Redis up, and are host and port right?'))
     }
     await new Promise(resolve => setTimeout(resolve, 1))
   }

@@ -1,4 +1,4 @@
-import { deciding, formatRemaining } from '@api-bouncer/limiter/client'
+import { deciding, formatRemaining, storeMend } from '@api-bouncer/limiter/client'
 import type { ControlState, Diagnosis, ListEntry, Status } from '@api-bouncer/limiter/contracts'
 import { count } from '../numbers.ts'
 import { rangeOf } from '../who.ts'
@@ -27,7 +27,7 @@ export const storeAway = (says: string): Diagnosis => ({
   about: 'store',
   verdict: 'problem',
   says,
-  mend: 'Bring Redis back, or look at the network to it; nothing else needs to be done',
+  mend: storeMend(says, 'Bring Redis back, or look at the network to it; nothing else needs to be done'),
 })
 
 /** What is looked at in the heartbeats of instances, and in the state. */

@@ -3,6 +3,7 @@ import type { AuditLog } from '../control/audit.ts'
 import type { KeyBrowser } from '../control/keys.ts'
 import type { Ledger } from '../control/ledger.ts'
 import type { EventLog } from '../events/event-log.ts'
+import type { CompiledPolicy } from '../policies/table.ts'
 import type { History } from '../stats/history.ts'
 import type { Answer, Check, Store, Verdict } from './store.ts'
 
@@ -25,7 +26,11 @@ export interface Backend {
   /** How many clients are blocked, cheaply: for who asks every second. */
   countBlocks(): Answer<number>
   /** Decides for policies of fail mode `local` while the store gives no answer; absent where that cannot be. */
-  readonly local?: { check(check: Check): Verdict }
+  readonly local?: {
+    check(check: Check): Verdict
+    /** The policy by which it does: with this instance's share of each limit. */
+    share(policy: CompiledPolicy): CompiledPolicy
+  }
   /** Looks at what it runs on; absent where there is nothing to set wrong. Never rejects. */
   diagnose?(): Promise<Diagnosis[]>
   /** What it runs on, asked anew; absent where there is nothing to ask. Never rejects. */

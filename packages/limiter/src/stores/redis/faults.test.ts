@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { Redis } from 'ioredis'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import type { ControlState, FailMode, PolicyInput } from '../../contracts/index.ts'
-import { policySchema } from '../../contracts/index.ts'
+import { policySchema, storeMend } from '../../contracts/index.ts'
 import { compilePolicy } from '../../policies/table.ts'
 import { Connection } from './connection.ts'
 import { connectTo, endAll, ending, load, type Opened, openBouncer, percentile, serve } from './fleet.fixture.ts'
@@ -297,6 +297,7 @@ describe('Redis answers with errors', () => {
     const ill = () => redis.config('SET', 'maxmemory', '1')
     const { detail } = await suffer('OOM', opened, ill, () => redis.config('SET', 'maxmemory', '0'))
     expect(detail).toContain('OOM')
+    expect(storeMend(detail, '?')).toContain('maxmemory')
   })
 
   test('a replica that may only be read', async () => {
@@ -307,6 +308,7 @@ describe('Redis answers with errors', () => {
     const ill = () => redis.replicaof('127.0.0.1', nowhere)
     const { detail } = await suffer('READONLY', opened, ill, () => redis.replicaof('NO', 'ONE'))
     expect(detail).toContain('READONLY')
+    expect(storeMend(detail, '?')).toContain('master')
   })
 
   test('a user that may not write', async () => {
@@ -316,6 +318,7 @@ describe('Redis answers with errors', () => {
     const ill = () => redis.acl('SETUSER', AS_LIMITER.username, '-rpush')
     const { detail } = await suffer('NOPERM', opened, ill, () => redis.acl('SETUSER', AS_LIMITER.username, '+rpush'))
     expect(detail).toMatch(/can't run this command|NOPERM|permissions/)
+    expect(storeMend(detail, '?')).toContain('ACL SETUSER')
   })
 
   test('a script of somebody else that does not end', async () => {
@@ -355,6 +358,7 @@ describe('Redis answers with errors', () => {
       policies: policies(),
     })
     await until('the reason', () => bouncer.health().detail.includes('WRONGPASS'))
+    expect(storeMend(bouncer.health().detail, '?')).toContain('REDIS_PASSWORD')
     expect((await ask('a', '/closed')).outcome).toBe('degraded-refused')
     await until('the line', () => states().length >= 1)
     expect(states()).toHaveLength(1)
@@ -371,9 +375,9 @@ describe('Redis answers with errors', () => {
     const redis = connectTo(server)
     await redis.call('ACL', 'SETUSER', 'unselecting', 'on', '>secret', '~*', '&*', '+@all', '-select')
     const user = { username: 'unselecting', password: 'secret' }
-    for (const [extra, reason] of [
-      [{ db: 99 }, /DB index is out of range/],
-      [{ db: 1, ...user }, /NOPERM.*select/],
+    for (const [extra, reason, mend] of [
+      [{ db: 99 }, /DB index is out of range/, 'REDIS_DB'],
+      [{ db: 1, ...user }, /NOPERM.*select/, 'ACL SETUSER'],
     ] as const) {
       const { bouncer, ask } = openBouncer({
         redis: { host: '127.0.0.1', port: server.port, ...extra },
@@ -382,6 +386,7 @@ describe('Redis answers with errors', () => {
       await until('the reason', () => reason.test(bouncer.health().detail))
       for (let i = 0; i < 5; i++) expect((await ask('a', '/closed')).outcome).toBe('degraded-refused')
       expect(bouncer.health().detail).toMatch(reason)
+      expect(storeMend(bouncer.health().detail, '?')).toContain(mend)
       expect(await redis.dbsize()).toBe(0)
       if ('username' in extra) {
         await redis.call('ACL', 'SETUSER', 'unselecting', '+select')
@@ -502,6 +507,11 @@ describe('fail mode local', () => {
       `local, 3 instances: 10 an hour admitted ${admitted['/ten']} besides 4 in Redis; 2 an hour ${admitted['/two']}`,
     )
     expect(admitted).toEqual({ '/ten': 3 * Math.floor(10 / 3), '/two': 3 })
+    expect(Object.fromEntries(first.bouncer.headers(await first.ask('b', '/ten')))).toMatchObject({
+      'X-RateLimit-Limit': '3',
+      'RateLimit-Policy': '"ten";q=3;w=3600',
+      RateLimit: '"ten";r=2;t=3601',
+    })
   })
 })
 

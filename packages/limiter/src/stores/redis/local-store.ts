@@ -28,7 +28,8 @@ export class LocalStore extends MemoryStore {
     return verdict
   }
 
-  private share(policy: CompiledPolicy): CompiledPolicy {
+  /** A policy with this instance's share of each limit. */
+  share(policy: CompiledPolicy): CompiledPolicy {
     const divisor = Math.max(1, this.instances, this.expected)
     if (divisor !== this.divisor) {
       this.divisor = divisor

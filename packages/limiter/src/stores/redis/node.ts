@@ -207,4 +207,6 @@ export class RedisNode {
   }
 }
 
-const reasonOf = (error: Error & { code?: string }) => error.message || error.code || 'the connection failed'
+/** As part of a sentence. */
+const reasonOf = ({ message, code }: Error & { code?: string }) =>
+  message.replace(/\.$/, '') || code || 'the connection failed'
