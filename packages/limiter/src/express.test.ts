@@ -1,7 +1,10 @@
 import { once } from 'node:events'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, request, type ServerResponse } from 'node:http'
 import { createRequire } from 'node:module'
 import { type AddressInfo, connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import express5 from 'express'
 import { parseList } from 'structured-headers'
 import { afterEach, describe, expect, test, vi } from 'vitest'
@@ -694,6 +697,47 @@ describe.each([
       path: path.split('?')[0] as string,
     })
     expect(seen.policy).toBe(name)
+  })
+
+  test.each([
+    ['/users/%61dmin', 'admin', 'admin'],
+    ['/USERS/%41DMIN/', 'ADMIN', 'admin'],
+    ['/users/1', '1', 'rest'],
+    ['/%62ig/file.txt', 'whole', 'big'],
+    ['/big%2ffile.txt', 'whole', 'big'],
+    ['/x/../big/file.txt', 'whole', 'big'],
+    ['/./big/file.txt', 'whole', 'big'],
+    ['/big/%2e/file.txt?x=1', 'whole', 'big'],
+  ])('no spelling of escapes and dots reaches what it decodes past it: %s', async (path, served, expected) => {
+    const bouncer = createBouncer({
+      policies: [
+        policy(9, { id: 'rest' }),
+        policy(5, { id: 'admin', match: '/users/admin' }),
+        policy(5, { id: 'big', match: '/big/*' }),
+      ],
+    })
+    const root = mkdtempSync(join(tmpdir(), 'bouncer-static-'))
+    mkdirSync(join(root, 'big'))
+    writeFileSync(join(root, 'big', 'file.txt'), 'whole')
+    const app = express()
+    app.use(bouncer.express())
+    app.use(express.static(root))
+    app.get('/users/:id', (req, res) => void res.send(req.params.id))
+    const server = createServer(app)
+    await once(server.listen(0, '127.0.0.1'), 'listening')
+    cleanups.push(async () => {
+      server.closeAllConnections()
+      server.close()
+      rmSync(root, { recursive: true })
+      await bouncer.close()
+    })
+    // Over a bare socket: every client library would tidy the path first.
+    const socket = connect((server.address() as AddressInfo).port, '127.0.0.1')
+    socket.write(`GET ${path} HTTP/1.1\r\nHost: api.example\r\nConnection: close\r\n\r\n`)
+    let answer = ''
+    for await (const chunk of socket.setEncoding('latin1')) answer += chunk
+    expect(answer).toMatch(new RegExp(`^HTTP/1.1 200 [^]*\r\n\r\n${served}$`))
+    expect(answer).toContain(`RateLimit-Policy: "${expected}"`)
   })
 })
 

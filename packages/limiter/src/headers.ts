@@ -71,22 +71,25 @@ export function setRateLimitHeaders(
   style: HeaderStyle = 'both',
 ): void {
   const { limits, outcome, at } = decision
+  // Found once: on a response of Express finding it costs as much as calling it.
+  const { setHeader } = target
+  const set = (name: string, value: string) => setHeader.call(target, name, value)
   if (style !== 'none' && policy && policy.limits.length > 0 && (limits.length > 0 || decision.block)) {
     if (style !== 'ietf') {
-      target.setHeader('X-RateLimit-Limit', String(decision.limit))
-      target.setHeader('X-RateLimit-Remaining', String(decision.remaining))
-      target.setHeader('X-RateLimit-Reset', String(seconds(at + decision.resetAfterMs)))
+      set('X-RateLimit-Limit', String(decision.limit))
+      set('X-RateLimit-Remaining', String(decision.remaining))
+      set('X-RateLimit-Reset', String(seconds(at + decision.resetAfterMs)))
     }
     if (style !== 'legacy') {
       const { names, policy: quota } = fieldsOf(policy)
-      target.setHeader('RateLimit-Policy', quota)
+      set('RateLimit-Policy', quota)
       let states = stateOf(names[0] as string, told(decision, 0))
       for (let i = 1; i < names.length; i++) states += `, ${stateOf(names[i] as string, told(decision, i))}`
-      target.setHeader('RateLimit', states)
+      set('RateLimit', states)
     }
   }
   if (outcome !== 'allowed' && decision.retryAfterMs !== undefined) {
-    target.setHeader('Retry-After', String(Math.max(1, seconds(decision.retryAfterMs))))
+    set('Retry-After', String(Math.max(1, seconds(decision.retryAfterMs))))
   }
 }
 

@@ -1,3 +1,4 @@
+import { posix } from 'node:path'
 import { type Algorithm, algorithms, type Limit } from '../algorithms/index.ts'
 import {
   type AlgorithmId,
@@ -132,20 +133,22 @@ export class PolicyTable {
     refuseTies(this.shadows)
   }
 
-  /** The most specific enforced policy, or `undefined`. */
+  /** The most specific enforced policy, or `undefined`; where a path can be read in two ways, the stricter of two. */
   match(method: string, path: string): CompiledPolicy | undefined {
     return find(this.enforced, method, path)
   }
 
-  /** The most specific shadow policy, or `undefined`. */
+  /** The same of shadow policies. */
   matchShadow(method: string, path: string): CompiledPolicy | undefined {
     return this.shadows.length === 0 ? undefined : find(this.shadows, method, path)
   }
 
   /** Every pattern that matches, most specific first, for `explain`. */
   matches(method: string, path: string): { policy: CompiledPolicy; source: string }[] {
-    const routed = asMounted(path)
-    return [...this.enforced, ...this.shadows].filter(row => rowMatches(row, method, path, routed))
+    const [routed, read] = [asMounted(path), asRead(path)]
+    return [...this.enforced, ...this.shadows].filter(
+      row => rowMatches(row, method, path, routed) || (read !== undefined && rowMatches(row, method, read, read)),
+    )
   }
 
   get(id: string): CompiledPolicy | undefined {
@@ -163,11 +166,41 @@ const rowMatches = ({ method: wanted, regexp }: Row, method: string, path: strin
   methodMatches(wanted, method) &&
   (regexp === undefined || regexp.test(path) || (routed !== path && regexp.test(routed)))
 
+/**
+ * The path as a handler may read it, where that differs: Express compares literals with the path as it stands, but decodes
+ * parameters (of `/users/%61dmin`, `/users/:id` makes `admin`), and express.static decodes, then resolves dots.
+ */
+function asRead(path: string): string | undefined {
+  if (!READ_OTHERWISE.test(path)) return undefined
+  try {
+    return posix.normalize(decodeURIComponent(path))
+  } catch {
+    // Express and express.static refuse what does not decode.
+    return undefined
+  }
+}
+const READ_OTHERWISE = /%|\/\./
+
 function find(rows: readonly Row[], method: string, path: string): CompiledPolicy | undefined {
+  const stands = first(rows, method, path)
+  const read = asRead(path)
+  return read === undefined ? stands : stricter(stands, first(rows, method, read))
+}
+
+function first(rows: readonly Row[], method: string, path: string): CompiledPolicy | undefined {
   const routed = asMounted(path)
   for (const row of rows) if (rowMatches(row, method, path, routed)) return row.policy
   return undefined
 }
+
+/** Not the more specific: a spelling could name a looser policy's path on the way to a stricter one's. */
+function stricter(stands: CompiledPolicy | undefined, read: CompiledPolicy | undefined): CompiledPolicy | undefined {
+  if (!stands || !read) return stands ?? read
+  return rateOf(read) < rateOf(stands) ? read : stands
+}
+
+/** Units a ms that a policy lets through in the long run. */
+const rateOf = ({ limits }: CompiledPolicy) => Math.min(...limits.map(({ limit, windowMs }) => limit / windowMs))
 
 /** Two policies of the same specificity that could match one request: nobody could say which one wins. */
 function refuseTies(rows: readonly Row[]): void {
