@@ -601,6 +601,39 @@ describe('totals and frames', () => {
     expect((await bouncer.control.status()).activeBlocks).toBe(1)
   })
 
+  test('a listener that throws ends neither the process nor the others, and is warned of', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+    const warnings = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
+    const { bouncer, times, events } = open()
+    const throwing = () => {
+      throw new Error('of somebody else')
+    }
+    const frames: StatsFrame[] = []
+    bouncer.onFrame(throwing)
+    bouncer.onFrame(frame => frames.push(frame))
+    bouncer.events.subscribe(throwing)
+    const later: BouncerEvent[] = []
+    bouncer.events.subscribe(event => later.push(event))
+    await times(10)
+    vi.advanceTimersByTime(1000)
+    await bouncer.close()
+    expect(frames).toHaveLength(2)
+    expect(later).toEqual(events)
+    expect(later.map(({ type }) => type)).toContain('blocked')
+    expect(warnings).toHaveBeenCalledWith(expect.stringContaining('of somebody else'), 'ApiBouncerWarning')
+    warnings.mockRestore()
+  })
+
+  test('that more clients are active than the embedded store has places for is warned of, once', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+    const { send, logger } = open({ maxClients: 10 })
+    for (let second = 0; second < 3; second++) {
+      for (let i = 0; i < 20; i++) await send({ from: `203.0.113.${i}` })
+      vi.advanceTimersByTime(1000)
+    }
+    expect(logger.warn.mock.calls).toEqual([[expect.stringMatching(/more than 10 clients .* Raise maxClients/)]])
+  })
+
   test('closing publishes what the last second held', async () => {
     const { bouncer, times } = open()
     const frames: StatsFrame[] = []
@@ -612,6 +645,16 @@ describe('totals and frames', () => {
 })
 
 describe('a decision', () => {
+  test('that sets a block says in every header what the next one will', async () => {
+    const { bouncer, times, send } = open()
+    const setting = await times(8)
+    expect(setting).toMatchObject({ outcome: 'limited', block: { by: 'auto' }, violations: 5, remaining: 0 })
+    const next = await send()
+    expect(next.outcome).toBe('blocked')
+    expect(bouncer.headers(setting)).toEqual(bouncer.headers(next))
+    expect(bouncer.headers(setting)).toContainEqual(['RateLimit', expect.stringMatching(/;r=0;t=3601$/)])
+  })
+
   test('gives its own units back, once', async () => {
     const { bouncer, send } = open({ policies: [policy(9, { algorithm: 'token_bucket' })] })
     const decision = await send({ cost: 4 })

@@ -12,6 +12,7 @@ import { Reporter } from './events/reporter.ts'
 import { type Decider, type ExpressOptions, expressMiddleware, type RequestToCheck } from './express.ts'
 import { type HeaderStyle, type HeaderTarget, rateLimitHeaders, setRateLimitHeaders } from './headers.ts'
 import { clientId, createIdentifier, type Identity, NO_ADDRESS, type Peer } from './identity/identify.ts'
+import { Listeners } from './listeners.ts'
 import { type BouncerOptions, parseOptions } from './options.ts'
 import { compileRules, type Rules, revertsAfter } from './policies/rules.ts'
 import { type CompiledPolicy, noPolicy } from './policies/table.ts'
@@ -36,7 +37,7 @@ export class Bouncer implements Decider {
   private readonly identifyPeer: ReturnType<typeof createIdentifier>
   private readonly recorder: Recorder
   private readonly reporter: Reporter
-  private readonly frameListeners = new Set<(frame: StatsFrame) => void>()
+  private readonly frameListeners = new Listeners<StatsFrame>()
   private readonly unmatched: CompiledPolicy
   private readonly ticker: NodeJS.Timeout
   private readonly startedAt = performance.now()
@@ -44,6 +45,7 @@ export class Bouncer implements Decider {
   /** The first that was probably our own load balancer, not trusted. */
   private untrustedProxy: string | undefined
   private reverting: NodeJS.Timeout | undefined
+  private warnedOfRoom = false
 
   constructor(options: BouncerOptions = {}) {
     this.options = parseOptions(options)
@@ -185,8 +187,7 @@ export class Bouncer implements Decider {
 
   /** Calls back with what this instance did, every second; returns how to stop. */
   onFrame(listener: (frame: StatsFrame) => void): () => void {
-    this.frameListeners.add(listener)
-    return () => this.frameListeners.delete(listener)
+    return this.frameListeners.add(listener)
   }
 
   /** Sends what is still to be told and lets go of everything. */
@@ -320,7 +321,16 @@ export class Bouncer implements Decider {
       store: { kind, state, ...(latencyMs !== undefined && { latencyMs }) },
     }
     this.backend.publish(frame)
-    for (const listener of this.frameListeners) listener(frame)
+    this.frameListeners.tell(frame)
+    this.warnOfRoom()
+  }
+
+  private warnOfRoom(): void {
+    if (this.warnedOfRoom || !this.backend.store.health().forgotten) return
+    this.warnedOfRoom = true
+    this.options.logger.warn(
+      `more than ${this.options.maxClients} clients are active: some are forgotten while they count, and limits do not hold for them. Raise maxClients (MAX_CLIENTS), or use Redis`,
+    )
   }
 }
 

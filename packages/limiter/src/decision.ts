@@ -89,6 +89,8 @@ export function fromVerdict(asked: Asked, verdict: Verdict, shadow?: Decision['s
     reason: 'limit',
     ...common,
     ...left,
+    // The refusal that sets a block says already what the next one will.
+    ...(block && { remaining: 0, resetAfterMs: Math.max(left.resetAfterMs, blockedForMs) }),
     ...(wait !== undefined && { retryAfterMs: Math.max(wait, blockedForMs) }),
   }
 }

@@ -48,10 +48,13 @@ const stateOf = (name: string, { remaining, resetAfterMs }: Pick<LimitVerdict, '
   `${name};r=${remaining};t=${seconds(resetAfterMs)}`
 
 /** What a limit says to the client; while it is blocked there are no units of any, at least until the block's end. */
-function told(decision: Decision, index: number): Pick<LimitVerdict, 'remaining' | 'resetAfterMs'> {
-  const limit = decision.limits[index]
-  if (decision.outcome !== 'blocked' || !limit) return limit ?? decision
-  const blockedForMs = decision.block ? Math.max(0, decision.block.until - decision.at) : 0
+function told(
+  { limits, block, at, ...bound }: Decision,
+  index: number,
+): Pick<LimitVerdict, 'remaining' | 'resetAfterMs'> {
+  const limit = limits[index]
+  if (!block || !limit) return limit ?? bound
+  const blockedForMs = Math.max(0, block.until - at)
   return { remaining: 0, resetAfterMs: Math.max(blockedForMs, limit.remaining > 0 ? 0 : limit.resetAfterMs) }
 }
 

@@ -68,7 +68,7 @@ export function createMetrics(
   family(
     'rate_limit_forgotten_clients_total',
     'counter',
-    'Clients near a limit or blocked that the embedded store had to forget for others; none on Redis',
+    'Clients that the embedded store had to forget for others while something of them counted; none on Redis',
     async () => {
       const { forgotten } = await measured.health()
       return forgotten === undefined ? [] : [{ value: forgotten }]

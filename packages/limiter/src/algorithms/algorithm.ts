@@ -10,7 +10,7 @@ export interface Limit {
   readonly maxCost: number
   readonly windowMs: number
   readonly windowUs: number
-  /** A state untouched for so long may be forgotten, whatever the algorithm. */
+  /** A state untouched for so long may be forgotten: `Algorithm.fullWithin`. */
   readonly forgetAfterUs: number
   /** The window's spelling in key names: `60s`, `250ms`. */
   readonly windowName: string
@@ -38,4 +38,6 @@ export interface Algorithm<State = unknown> {
   wait(state: State, limit: Limit, now: number, cost: number): number
   /** Microseconds until the state equals a fresh one: when it may be forgotten. */
   fullAfter(state: State, limit: Limit, now: number): number
+  /** The longest that `fullAfter` can be, µs. */
+  fullWithin(limit: Omit<Limit, 'forgetAfterUs'>): number
 }

@@ -70,7 +70,7 @@ export const statusSchema = z.object({
     /** Since when it is degraded, epoch ms by the store's clock. */
     since: z.number().optional(),
     clients: z.int().optional(),
-    /** Clients near a limit or blocked that had to be forgotten for want of room, since the start. */
+    /** Clients that had to be forgotten for want of room while units, violations or a block of theirs counted, since the start. */
     forgotten: z.int().optional(),
   }),
   dataPlane: z.string().optional(),

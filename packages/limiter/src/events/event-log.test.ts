@@ -87,6 +87,10 @@ describe('the embedded event log', () => {
     expect(log.after(second.id, 5).gap).toBe(true)
     expect(log.after(kept[0]?.prev as string, 5)).toEqual({ events: kept.slice(0, 5), gap: false })
     expect(log.after(kept.at(-1)?.id as string, 5)).toEqual({ events: [], gap: false })
+    // An id of the log before this one: what came between went with it.
+    const next = new MemoryEventLog('a', () => 2e12)
+    next.append(change('ann'))
+    expect(next.after(second.id, 5)).toMatchObject({ events: [{ prev: '0-0' }], gap: true })
   })
 
   test.each([

@@ -1,5 +1,6 @@
 import { compareIds } from '../contracts/event-id.ts'
 import type { BouncerEvent, NewEvent } from '../contracts/index.ts'
+import { Listeners } from '../listeners.ts'
 import type { Answer } from '../stores/store.ts'
 
 export type Listener = (event: BouncerEvent) => void
@@ -34,13 +35,20 @@ export interface EventLog {
   subscribe(listener: Listener): () => void
 }
 
+/** Whether something between `after` and the first event after it is lost: dropped by the cap, or with the log before this one. */
+export const isGap = (after: string, first: { readonly prev: string } | undefined): boolean =>
+  first !== undefined && (compareIds(first.prev, after) > 0 || (first.prev === ORIGIN && after !== ORIGIN))
+
+/** Before the first event of a log. */
+const ORIGIN = '0-0'
+
 const KEPT = 10_000
 
 /** The embedded log: the last 10,000 events of this process. */
 export class MemoryEventLog implements EventLog {
   private readonly events: BouncerEvent[] = []
-  private readonly listeners = new Set<Listener>()
-  private last = '0-0'
+  private readonly listeners = new Listeners<BouncerEvent>()
+  private last = ORIGIN
   private readonly instance: string
   private readonly now: () => number
 
@@ -57,12 +65,12 @@ export class MemoryEventLog implements EventLog {
     this.last = id
     this.events.push(placed)
     if (this.events.length > KEPT * 1.1) this.events.splice(0, this.events.length - KEPT)
-    for (const listener of this.listeners) listener(placed)
+    this.listeners.tell(placed)
   }
 
   after(id: string, limit: number): Catchup {
     const events = this.events.filter(event => compareIds(event.id, id) > 0).slice(0, limit)
-    return { events, gap: events[0] !== undefined && compareIds(events[0].prev, id) > 0 }
+    return { events, gap: isGap(id, events[0]) }
   }
 
   latest(limit: number): BouncerEvent[] {
@@ -75,7 +83,6 @@ export class MemoryEventLog implements EventLog {
   }
 
   subscribe(listener: Listener): () => void {
-    this.listeners.add(listener)
-    return () => this.listeners.delete(listener)
+    return this.listeners.add(listener)
   }
 }

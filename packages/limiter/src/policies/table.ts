@@ -30,7 +30,7 @@ export interface CompiledPolicy {
   readonly cost: number
   /** A request that costs more can never be allowed. */
   readonly maxCost: number
-  /** A client untouched for so long has all of its limits whole again. */
+  /** A client untouched for so long has all of its limits whole again: nothing is lost with it. */
   readonly forgetAfterS: number
   readonly failMode: FailMode
   /** Absent: its violations never block. */
@@ -70,16 +70,16 @@ export function compilePolicy(source: Policy, penalty: Penalty | undefined, defa
     const windowName = windowMs % 1000 === 0 ? `${windowMs / 1000}s` : `${windowMs}ms`
     const capacity = algorithm.bursts ? (burst ?? limit) : limit
     const windowUs = windowMs * 1000
-    return {
+    const compiled = {
       limit,
       capacity,
       maxCost: Math.min(limit, capacity),
       windowMs,
       windowUs,
-      forgetAfterUs: Math.ceil(windowUs * Math.max(2, capacity / limit)),
       windowName,
       counter: `${algorithm.id}:${source.id}:${windowName}`,
     }
+    return { ...compiled, forgetAfterUs: algorithm.fullWithin(compiled) }
   })
   return {
     id: source.id,

@@ -88,7 +88,7 @@ export interface StoreHealth {
   readonly since?: number
   /** Clients remembered, where counting them is free. */
   readonly clients?: number
-  /** Clients near a limit or blocked that the embedded store had to forget for others, since the start. */
+  /** Clients that the embedded store had to forget for others while something of them counted, since the start. */
   readonly forgotten?: number
 }
 

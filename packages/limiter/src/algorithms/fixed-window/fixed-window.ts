@@ -32,4 +32,5 @@ export const fixedWindow: Algorithm<Window> = {
     return limit.limit - used(state, limit, now) >= cost ? 0 : state.start + limit.windowUs - now
   },
   fullAfter: (state, limit, now) => (used(state, limit, now) === 0 ? 0 : state.start + limit.windowUs - now),
+  fullWithin: ({ windowUs }) => windowUs,
 }

@@ -54,4 +54,5 @@ export const gcra: Algorithm<Gcra> = {
     return Math.max(0, Math.ceil(debt(state, limit, now) - may))
   },
   fullAfter: (state, limit, now) => gcra.wait(state, limit, now, limit.capacity),
+  fullWithin: ({ capacity, limit, windowUs }) => Math.ceil((capacity * windowUs) / limit),
 }

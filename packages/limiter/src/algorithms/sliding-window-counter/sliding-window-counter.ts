@@ -63,4 +63,5 @@ export const slidingWindowCounter: Algorithm<TwoBuckets> = {
     if (current > 0) return start + 2 * limit.windowUs - now
     return previous > 0 ? start + limit.windowUs - now : 0
   },
+  fullWithin: ({ windowUs }) => 2 * windowUs,
 }

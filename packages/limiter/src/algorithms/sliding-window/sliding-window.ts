@@ -64,4 +64,5 @@ export const slidingWindow: Algorithm<Log> = {
   },
   fullAfter: (log, { windowUs }, now) =>
     sizeOf(log) === 0 ? 0 : Math.max(0, (log[log.length - 1] as number) + windowUs + 1 - now),
+  fullWithin: ({ windowUs }) => windowUs + 1,
 }

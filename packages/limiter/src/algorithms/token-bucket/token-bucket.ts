@@ -35,4 +35,5 @@ export const tokenBucket: Algorithm<Bucket> = {
     return Math.max(0, Math.ceil((missing * limit.windowUs) / limit.limit))
   },
   fullAfter: (bucket, limit, now) => tokenBucket.wait(bucket, limit, now, limit.capacity),
+  fullWithin: ({ capacity, limit, windowUs }) => Math.ceil((capacity * windowUs) / limit),
 }

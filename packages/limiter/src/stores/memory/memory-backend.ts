@@ -2,6 +2,7 @@ import type { ControlState, Diagnosis, StatsFrame } from '../../contracts/index.
 import { MemoryAuditLog } from '../../control/audit.ts'
 import { MemoryLedger } from '../../control/ledger.ts'
 import { MemoryEventLog } from '../../events/event-log.ts'
+import { Listeners } from '../../listeners.ts'
 import { MemoryHistory } from '../../stats/history.ts'
 import type { Backend } from '../backend.ts'
 import type { StoreHealth } from '../store.ts'
@@ -13,7 +14,7 @@ export function memoryBackend(options: MemoryStoreOptions & { seed: ControlState
   const store = new MemoryStore(options)
   const events = new MemoryEventLog(options.instance, () => store.now())
   const history = new MemoryHistory(() => store.now())
-  const watching = new Set<(frame: StatsFrame) => void>()
+  const watching = new Listeners<StatsFrame>()
   let newest: StatsFrame | undefined
   return {
     store,
@@ -25,13 +26,10 @@ export function memoryBackend(options: MemoryStoreOptions & { seed: ControlState
     publish: frame => {
       newest = frame
       history.add(frame)
-      for (const listener of watching) listener(frame)
+      watching.tell(frame)
     },
     fleet: () => (newest ? [newest] : []),
-    watch(listener) {
-      watching.add(listener)
-      return () => watching.delete(listener)
-    },
+    watch: listener => watching.add(listener),
     diagnose: async () => [judgeRoom(store.health(), store.maxClients)],
     forget(client) {
       store.forgetRefusals(client)
@@ -48,7 +46,7 @@ function judgeRoom({ clients = 0, forgotten = 0 }: StoreHealth, maxClients: numb
   return {
     about,
     verdict: 'problem',
-    says: `${forgotten} clients that were near a limit or blocked had to be forgotten: there is room for ${maxClients}`,
+    says: `a client had to be forgotten ${forgotten === 1 ? 'once' : `${forgotten} times`} while units, violations or a block of theirs counted: there is room for ${maxClients}, and limits do not hold for more`,
     mend: `Raise MAX_CLIENTS (maxClients), or use Redis, where every client has its place`,
   }
 }

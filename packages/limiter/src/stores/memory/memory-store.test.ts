@@ -155,6 +155,21 @@ describe('the embedded store’s memory', () => {
     expect(store.health().forgotten).toBe(9)
   })
 
+  test.each([
+    ['says so of each that still counted, when more are active than it has places', 20, 0, 190],
+    ['says nothing of those whose windows are over', 20, 3_602_000, 0],
+  ])('%s', (_, active, pauseMs, forgotten) => {
+    const { check, names, advance, store } = open(10)
+    const clients = names('client', active)
+    for (let round = 0; round < 10; round++) {
+      for (const client of clients.slice(0, 10)) check(client)
+      advance(pauseMs)
+      for (const client of clients.slice(10)) check(client)
+      advance(pauseMs)
+    }
+    expect(store.health().forgotten).toBe(forgotten)
+  })
+
   test('an operator’s own block goes last of all', () => {
     const { block, isBlocked, names, offend, check, store } = offenders(10)
     for (const client of names('banned', 9)) block(client)

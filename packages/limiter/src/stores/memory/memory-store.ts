@@ -139,7 +139,7 @@ export class MemoryStore implements Store {
   private readonly lightPlaces: number
   /** Goes round all clients, a part each second. */
   private round: Iterator<Client> | undefined
-  /** Clients near a limit, with violations or blocked that had to go for others. */
+  /** Clients of whom something still counted, and that had to go for others. */
   private forgotten = 0
 
   constructor({ maxClients = 100_000, clock = monotonicMicros }: MemoryStoreOptions = {}) {
@@ -407,10 +407,10 @@ export class MemoryStore implements Store {
     const [light, near, blocked] = [tiers.first(COLD), tiers.first(HOT), tiers.first(BLOCKED)]
     const idle = [light, near, blocked, tiers.first(BANNED)].find(client => client && this.isIdle(client, now))
     if (idle) return this.forget(idle)
-    if (light && tiers.sizes[COLD] >= this.lightPlaces) return this.forget(light)
-    const victim = near ?? blocked ?? light ?? tiers.first(BANNED)
+    const victim =
+      tiers.sizes[COLD] >= this.lightPlaces && light ? light : (near ?? blocked ?? light ?? tiers.first(BANNED))
     if (!victim) return
-    if (victim !== light) this.forgotten++
+    this.forgotten++
     this.forget(victim)
   }
 

@@ -5,6 +5,7 @@ import {
   own,
   type StatsFrame,
 } from '../../contracts/index.ts'
+import { Listeners } from '../../listeners.ts'
 import type { Logger } from '../../options.ts'
 import type { Backend } from '../backend.ts'
 import type { MemoryStoreOptions } from '../memory/memory-store.ts'
@@ -57,7 +58,7 @@ export function redisBackend(
   const ledger = new RedisLedger(connection, keys, instance, seed, message => logger.warn(message), observer)
   const events = new RedisEventLog(connection, keys, instance)
   const history = new RedisHistory(connection, keys)
-  const watching = new Set<(frame: StatsFrame) => void>()
+  const watching = new Listeners<StatsFrame>()
   const local = new LocalStore(memory, settings.expectedInstances)
   let lastFrame: StatsFrame | undefined
   let told: 'ok' | 'degraded' | undefined
@@ -123,7 +124,7 @@ export function redisBackend(
   /** Our own are told at once and by ourselves: also while Redis is away. */
   function heardFrame(message: string): void {
     const frame = readFrame(message)
-    if (frame && frame.instance !== instance) for (const listener of watching) listener(frame)
+    if (frame && frame.instance !== instance) watching.tell(frame)
   }
 
   /** The fleet's frames are many: heard only while somebody watches. */
@@ -181,7 +182,7 @@ export function redisBackend(
       store.prove()
       // Who decides nothing is no witness that nothing happened.
       if (frame.decides !== false) history.add(frame, store.now())
-      for (const listener of watching) listener(frame)
+      watching.tell(frame)
       // While Redis is away there is nobody to tell.
       heartbeat(frame).catch(() => {})
       clearTimeout(polling)
@@ -201,10 +202,10 @@ export function redisBackend(
       return read.length > 0 || !lastFrame ? read : [lastFrame]
     },
     watch(listener) {
-      watching.add(listener)
+      const stop = watching.add(listener)
       if (watching.size === 1) listen()
       return () => {
-        if (watching.delete(listener) && watching.size === 0) listen()
+        if (stop() && watching.size === 0) listen()
       }
     },
     async forget(client) {

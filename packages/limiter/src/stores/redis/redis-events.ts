@@ -1,6 +1,7 @@
 import { compareIds } from '../../contracts/event-id.ts'
 import { type BouncerEvent, eventSchema, type NewEvent } from '../../contracts/index.ts'
-import { type About, type Catchup, type EventLog, type Listener, MOST_ABOUT } from '../../events/event-log.ts'
+import { type About, type Catchup, type EventLog, isGap, type Listener, MOST_ABOUT } from '../../events/event-log.ts'
+import { Listeners } from '../../listeners.ts'
 import { type Connection, OPERATOR_MS } from './connection.ts'
 import { withTimeout } from './evaluate.ts'
 import type { Keys } from './keys.ts'
@@ -27,7 +28,7 @@ export class RedisEventLog implements EventLog {
   private readonly connection: Connection
   private readonly keys: Keys
   private readonly instance: string
-  private readonly listeners = new Set<Listener>()
+  private readonly listeners = new Listeners<BouncerEvent>()
   private outbox: NewEvent[] = []
   private sending: Promise<void> | undefined
   private dropped = 0
@@ -61,7 +62,7 @@ export class RedisEventLog implements EventLog {
 
   async after(id: string, limit: number): Promise<Catchup> {
     const placed = await this.read(id, limit)
-    return { events: eventsOf(placed), gap: isGap(id, placed) }
+    return { events: eventsOf(placed), gap: isGap(id, placed[0]) }
   }
 
   async latest(limit: number): Promise<BouncerEvent[]> {
@@ -86,8 +87,7 @@ export class RedisEventLog implements EventLog {
   }
 
   subscribe(listener: Listener): () => void {
-    this.listeners.add(listener)
-    return () => this.listeners.delete(listener)
+    return this.listeners.add(listener)
   }
 
   /** A message of the events channel. */
@@ -128,7 +128,7 @@ export class RedisEventLog implements EventLog {
       for (let more = true; more; ) {
         const after: string = this.last
         const placed = await this.read(after, READ)
-        if (isGap(after, placed)) this.tellGap(after, placed[0] as Placed)
+        if (isGap(after, placed[0])) this.tellGap(after, placed[0] as Placed)
         for (const one of placed) this.deliver(one)
         more = placed.length === READ
       }
@@ -147,7 +147,7 @@ export class RedisEventLog implements EventLog {
   }
 
   private tell(event: BouncerEvent): void {
-    for (const listener of this.listeners) listener(event)
+    this.listeners.tell(event)
   }
 
   private async read(after: string, limit: number): Promise<Placed[]> {
@@ -200,12 +200,6 @@ type Entry = [string, string[]]
 const timeOf = (id: string) => Number(id.split('-')[0])
 
 const eventsOf = (placed: readonly Placed[]) => placed.flatMap(({ event }) => event ?? [])
-
-/** Whether something between `after` and the first of these is lost: dropped by the cap, or with the log before this one. */
-function isGap(after: string, [first]: readonly Placed[]): boolean {
-  return first !== undefined && (compareIds(first.prev, after) > 0 || (first.prev === ORIGIN && after !== ORIGIN))
-}
-const ORIGIN = '0-0'
 
 // An older instance leaves out what it does not know, and keeps count of its place.
 function parseMessage(text: string): Placed | undefined {
