@@ -38,6 +38,11 @@ export async function openRedisControl(options: RedisOptions): Promise<ControlPl
     }
     await new Promise(resolve => setTimeout(resolve, 1))
   }
+  if ((await backend.about?.())?.clusterNode) {
+    const { detail } = backend.store.health()
+    await close()
+    throw new BouncerError('ERR_CONTRADICTION', `${detail} is a node of a Redis Cluster`, storeMend('MOVED 0', ''))
+  }
   const identify = createIdentifier({ trustProxy: 'loopback' })
   const operator = new Operator({
     backend,

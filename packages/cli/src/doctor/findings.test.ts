@@ -41,12 +41,11 @@ const found = (judged: readonly { about: string; verdict: string; mend?: string 
 describe('what a doctor finds', () => {
   it.each([
     ['nothing in a healthy fleet', judgeStatus(status([instance('a', 3), instance('b', 3)])), []],
-    ['a store that is away', judgeStatus(status([instance('a', 3)], { state: 'degraded' })), ['problem: store']],
-    [
-      'all that is not known while the store is away',
-      judgeStatus({ ...status([]), state: 'degraded' }),
+    ...[[], [instance('a', 3)]].map((heard): [string, ReturnType<typeof judgeStatus>, string[]] => [
+      `a store that is away, and what is not known then, ${heard.length} instances heard of`,
+      judgeStatus(status(heard, { state: 'degraded' })),
       ['problem: store', 'unknown: versions', 'unknown: epochs'],
-    ],
+    ]),
     ['two versions', judgeStatus(status([instance('a', 3), instance('b', 3, '1.1.0')])), ['warning: versions']],
     ['a stale epoch', judgeStatus(status([instance('a', 3), instance('b', 2)])), ['problem: epochs']],
     ['nobody alive', judgeStatus(status([])), ['warning: versions', 'unknown: epochs']],

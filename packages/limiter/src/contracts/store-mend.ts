@@ -15,6 +15,11 @@ const MENDS: readonly (readonly [says: RegExp, mend: string])[] = [
   [/BUSY/, 'A script does not end: SCRIPT KILL on Redis'],
   [/max number of clients/, 'Raise maxclients of Redis, or end clients that nobody needs (CLIENT LIST)'],
   [/LOADING/, 'Wait: Redis is reading its data from disk'],
+  [
+    /MOVED \d|CROSSSLOT/,
+    'This is a node of a Redis Cluster: name some of its nodes in REDIS_CLUSTER_NODES, and no URL',
+  ],
+  [/EPIPE|ECONNRESET/, 'Redis ends the connection at once: look at its log, at maxclients and at the network to it'],
   [/CLUSTERDOWN/, 'Bring the shard back, or give its slots to another: redis-cli --cluster check'],
 ]
 

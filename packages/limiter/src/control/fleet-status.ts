@@ -41,6 +41,8 @@ export async function fleetStatus(instance: { epoch: number; totals(): Totals },
     backend.about?.(),
   ])
   const { clients, forgotten, latencyMs, ...health } = store.health()
+  const { ill: why, clusterNode: _, ...told } = about ?? {}
+  failed ??= why
   // A store that has just not told what it was asked is not well, whatever was known of it before.
   const ill = health.state === 'ok' && failed !== undefined
   return {
@@ -49,7 +51,7 @@ export async function fleetStatus(instance: { epoch: number; totals(): Totals },
     store: {
       kind: store.kind,
       ...health,
-      ...about,
+      ...told,
       ...(ill
         ? { state: 'degraded' as const, detail: `${health.detail}: ${failed}` }
         : latencyMs !== undefined && { latencyMs }),

@@ -472,7 +472,18 @@ export class Operator implements ControlPlane, FleetView {
     { by, source = 'local', reason }: Actor,
     entry: Omit<NewAuditEntry, 'by' | 'source'>,
   ): Promise<void> {
-    await this.options.backend.audit.append({ ...reasonOf(reason), ...entry, by, source })
+    try {
+      await this.options.backend.audit.append({ ...reasonOf(reason), ...entry, by, source })
+    } catch (error) {
+      // Never told to have failed: it is in force.
+      const { code = 'ERR_UNAVAILABLE', message, mend } = error as BouncerError
+      const why = mend ? message.slice(0, -`. ${mend}`.length) : message
+      throw new BouncerError(
+        code,
+        `${entry.action} of ${entry.target} is done, but the audit does not tell of it: ${why}`,
+        mend,
+      )
+    }
   }
 
   /** Makes a change from the state it sees, proves that the rules still compile, and writes it if nobody was faster. */

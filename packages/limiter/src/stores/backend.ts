@@ -38,4 +38,9 @@ export interface Backend {
   close(): Answer<void>
 }
 
-export type StoreAbout = Pick<Status['store'], 'version' | 'memoryBytes'>
+export type StoreAbout = Pick<Status['store'], 'version' | 'memoryBytes'> & {
+  /** Why it cannot do its work, though it answers. */
+  readonly ill?: string
+  /** It is one of a Cluster, and was taken for all. */
+  readonly clusterNode?: true
+}

@@ -19,6 +19,8 @@ function commonOptions({ username, password, db, tls }: RedisSettings) {
     maxRetriesPerRequest: 0,
     enableOfflineQueue: false,
     autoResendUnfulfilledCommands: false,
+    // We subscribe ourselves: where Redis refuses, ioredis would not catch it, and the process would end.
+    autoResubscribe: false,
     retryStrategy: (times: number) => Math.min(50 * 2 ** Math.min(times, 4), 500),
     connectionName: 'api-bouncer',
     disableClientInfo: true,

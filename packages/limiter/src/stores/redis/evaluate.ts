@@ -1,4 +1,5 @@
 import { type Cluster, Command, type Redis } from 'ioredis'
+import { storeMend } from '../../contracts/store-mend.ts'
 import { BouncerError } from '../../errors.ts'
 import type { Script } from './scripts.ts'
 
@@ -101,11 +102,12 @@ const MEANWHILE = 'The fail mode decides meanwhile; see /health, and bouncer sta
 
 export const unavailable = (what: string, mend = MEANWHILE) => new BouncerError('ERR_UNAVAILABLE', what, mend)
 
-/** What the driver says where no connection is up, in words for who does not know it. */
-const plainly = (message: string) =>
-  /^Stream isn't writeable|maxRetriesPerRequest/.test(message)
-    ? 'Redis does not answer (not connected); this was not sent'
-    : message
+/** What the driver says where no connection is up, in words for who does not know it; of a transaction, why it was none. */
+function plainly({ message, previousErrors }: Error & { previousErrors?: Error[] }): string {
+  if (/^Stream isn't writeable|maxRetriesPerRequest/.test(message))
+    return 'Redis does not answer (not connected); this was not sent'
+  return (previousErrors?.[0]?.message ?? message).replace(/\.$/, '')
+}
 
 /** Of what an operator asks: no fail mode answers that. */
 const AGAIN = 'Try again when it answers; bouncer status says when'
@@ -122,7 +124,9 @@ export async function withTimeout<T>(answer: Promise<T>, ms: number, onLate?: ()
   try {
     return await Promise.race([answer, late])
   } catch (error) {
-    throw error instanceof BouncerError ? error : unavailable(plainly((error as Error).message), AGAIN)
+    if (error instanceof BouncerError) throw error
+    const said = plainly(error as Error)
+    throw unavailable(said, storeMend(said, AGAIN))
   } finally {
     clearTimeout(timer)
   }

@@ -3,6 +3,7 @@ import type { Redis } from 'ioredis'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import type { ControlState, FailMode, PolicyInput } from '../../contracts/index.ts'
 import { policySchema, storeMend } from '../../contracts/index.ts'
+import { openRedisControl } from '../../open-redis-control.ts'
 import { compilePolicy } from '../../policies/table.ts'
 import { Connection } from './connection.ts'
 import { connectTo, endAll, ending, load, type Opened, openBouncer, percentile, serve } from './fleet.fixture.ts'
@@ -469,6 +470,124 @@ describe('what is sent again', () => {
     await until('Redis', () => store.health().state === 'ok')
     expect(await check('a')).toMatchObject({ outcome: 'allowed', limits: [{ remaining: 8 }] })
     expect(await redis.llen(keys.counter('a', 'sliding_window:p:3600s'))).toBe(2)
+  })
+})
+
+describe('a user that loses rights one by one', () => {
+  const without = (redis: Redis, ...rights: string[]) => redis.acl('SETUSER', AS_LIMITER.username, ...rights)
+
+  test('to subscribe: the process lives, says so once, and hears of changes all the same', async () => {
+    const server = await start()
+    const redis = connectTo(server)
+    const [one, other] = [1, 2].map(n =>
+      openBouncer({ redis: { url: server.url }, policies: policies(), instance: `i${n}` }),
+    )
+    const { bouncer, ask, lines } = one as Opened
+    await until('counting', async () => (await ask('a', '/open')).outcome === 'allowed')
+    const deaf = () => lines.filter(line => line.includes('does not let us subscribe'))
+    for (let i = 0; i < 3; i++) {
+      await without(redis, '-subscribe')
+      await redis.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
+      await until('the line', () => deaf().length > 0)
+    }
+    const { version } = await (other as Opened).bouncer.control.putPolicy(
+      { id: 'open', match: '/open', limits: [{ limit: 1, window: '1h' }] },
+      1,
+      ann,
+    )
+    await until('the change', async () => (await bouncer.control.policyHistory('open'))[0]?.version === version)
+    await until('the limit', async () => (await ask('a', '/open')).limit === 1)
+    expect(bouncer.health().state).toBe('ok')
+    await without(redis, '+subscribe')
+    const heard: string[] = []
+    bouncer.events.subscribe(({ type }) => heard.push(type))
+    await until(
+      'subscribed',
+      async () => ((await redis.pubsub('NUMSUB', 'api_bouncer:0:events')) as [string, number])[1] === 2,
+    )
+    await (other as Opened).bouncer.control.block({ client: 'villain' }, ann)
+    await until('the event', () => heard.includes('blocked'))
+    expect(deaf()).toHaveLength(1)
+  })
+
+  test('to publish: each event is written once', async () => {
+    const server = await start()
+    const redis = connectTo(server)
+    const { bouncer, ask } = openBouncer({ redis: { url: server.url }, policies: policies() })
+    await until('counting', async () => (await ask('a', '/open')).outcome === 'allowed')
+    await without(redis, '-publish')
+    await bouncer.control.block({ client: 'villain' }, ann)
+    let frames = 0
+    bouncer.onFrame(() => {
+      frames++
+    })
+    await until('heartbeats', () => frames >= 3)
+    expect((await bouncer.control.events({})).events.filter(({ type }) => type === 'blocked')).toHaveLength(1)
+  })
+
+  test('to write what is told: a change is refused before it is made, or is said to be done', async () => {
+    const server = await start()
+    const redis = connectTo(server)
+    const { bouncer, ask } = openBouncer({ redis: { url: server.url }, policies: policies() })
+    const { control } = bouncer
+    await until('counting', async () => (await ask('a', '/open')).outcome === 'allowed')
+    const before = await control.state()
+    await without(redis, '-xadd')
+    await expect(
+      control.putPolicy({ id: 'open', match: '/open', limits: [{ limit: 1, window: '1h' }] }, 1, ann),
+    ).rejects.toMatchObject({ code: 'ERR_UNAVAILABLE', mend: expect.stringContaining('ACL SETUSER') })
+    await expect(control.putListEntry('deny', '10.0.0.0/8', {}, ann)).rejects.toMatchObject({ code: 'ERR_UNAVAILABLE' })
+    expect(await control.state()).toEqual(before)
+    const told = await control.block({ client: 'villain' }, ann).catch((error: Error) => error.message)
+    expect(told).toMatch(/^block of villain is done, but the audit does not tell of it: NOPERM/)
+    expect((await control.blocks()).blocks.map(({ client }) => client)).toEqual(['villain'])
+    await without(redis, '+xadd')
+  })
+})
+
+test('out of memory, an operator still sees, explains and unblocks, straight on Redis too', async () => {
+  const server = await start()
+  const redis = connectTo(server)
+  const { bouncer, ask } = openBouncer({ redis: { url: server.url }, policies: policies() })
+  await until('counting', async () => (await ask('a', '/open')).outcome === 'allowed')
+  await bouncer.control.block({ client: '192.0.2.7' }, ann)
+  await bouncer.control.block({ client: '192.0.2.8' }, ann)
+  await redis.config('SET', 'maxmemory', '1')
+  const straight = ending(await openRedisControl({ url: server.url }), one => one.close())
+  for (const [control, client] of [
+    [bouncer.control, '192.0.2.7'],
+    [straight, '192.0.2.8'],
+  ] as const) {
+    expect(await control.status()).toMatchObject({ policies: 3, activeBlocks: expect.any(Number) })
+    expect(await control.explain({ client, method: 'GET', path: '/open' })).toMatchObject({ outcome: 'blocked' })
+    const told = await control.unblock(client, {}, ann).catch((error: Error) => error.message)
+    expect(told).toMatch(/^unblock of 192.0.2.\d is done, but .*OOM.*Raise maxmemory/)
+    expect((await control.blocks()).blocks.map(({ client }) => client)).not.toContain(client)
+  }
+  await redis.config('SET', 'maxmemory', '0')
+})
+
+test('straight on a replica: degraded, with the reason', async () => {
+  const server = await start()
+  const redis = connectTo(server)
+  const { ask } = openBouncer({ redis: { url: server.url }, policies: policies() })
+  await until('counting', async () => (await ask('a', '/open')).outcome === 'allowed')
+  const straight = ending(await openRedisControl({ url: server.url }), one => one.close())
+  expect((await straight.status()).state).toBe('ok')
+  await redis.replicaof('127.0.0.1', (await reserve()).port)
+  expect(await straight.status()).toMatchObject({
+    state: 'degraded',
+    store: { state: 'degraded', detail: expect.stringMatching(/READONLY this is a replica/) },
+  })
+  await redis.replicaof('NO', 'ONE')
+})
+
+test('straight on a node of a Cluster: it is named so, and nothing is shown that is a part', async () => {
+  const server = await start('--cluster-enabled', 'yes')
+  await expect(openRedisControl({ url: server.url })).rejects.toMatchObject({
+    code: 'ERR_CONTRADICTION',
+    message: expect.stringMatching(/is a node of a Redis Cluster/),
+    mend: expect.stringContaining('REDIS_CLUSTER_NODES'),
   })
 })
 

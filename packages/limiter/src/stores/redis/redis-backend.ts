@@ -10,7 +10,7 @@ import type { Logger } from '../../options.ts'
 import type { Backend } from '../backend.ts'
 import type { MemoryStoreOptions } from '../memory/memory-store.ts'
 import { Connection, NOT_YET, OPERATOR_MS } from './connection.ts'
-import { withTimeout } from './evaluate.ts'
+import { isReply, withTimeout } from './evaluate.ts'
 import { createKeys } from './keys.ts'
 import { LocalStore } from './local-store.ts'
 import { redisAuditLog } from './redis-audit.ts'
@@ -27,6 +27,9 @@ const heartbeatScript = loadScript('heartbeat')
 
 /** Half-way between two heartbeats it is asked for what is new: a change whose message is lost waits for so long at most. */
 const POLL_MS = 500
+
+/** Who may not subscribe may be allowed to, later. */
+const AGAIN_MS = 1000
 
 /** Redis answers again once it has done so for this long: who flaps is told of once. */
 const CALM_MS = 1000
@@ -64,6 +67,7 @@ export function redisBackend(
   let told: 'ok' | 'degraded' | undefined
   let calming: NodeJS.Timeout | undefined
   let polling: NodeJS.Timeout | undefined
+  let deaf = false
 
   /** One line a change of state, and an event for those who watch. Back to ok is a change once it has lasted. */
   function tellState(beat = false): void {
@@ -113,14 +117,36 @@ export function redisBackend(
     else if (channel === keys.channels.control) void heardOf(message)
     else if (channel === keys.channels.stats) heardFrame(message)
   })
-  connection.events.on('ready', () => {
-    if (observer) return
+  connection.events.on('ready', hearChannels)
+
+  function hearChannels(): void {
+    const { channels } = keys
+    const wanted = [
+      ...(observer ? [] : [channels.events, channels.control]),
+      ...(watching.size > 0 ? [channels.stats] : []),
+    ]
+    if (wanted.length === 0) return
     connection.events
-      .subscribe(keys.channels.events, keys.channels.control, ...(watching.size > 0 ? [keys.channels.stats] : []))
+      .subscribe(...wanted)
+      .then(() => {
+        deaf = false
+      }, refused)
       // Only a hint, heartbeats bring what it loses; but what was lost with the connection is known to be.
       .then(() => Promise.all([events.catchUp(), connection.commands.get(keys.epoch).then(heardOf)]))
       .catch(() => {})
-  })
+  }
+
+  /** Its user may not. Everything works without, later: once is enough to say so. */
+  function refused(error: Error): void {
+    if (!isReply(error) || observer) return
+    setTimeout(() => connection.events.status === 'ready' && hearChannels(), AGAIN_MS).unref()
+    if (deaf) return
+    deaf = true
+    logger.warn(
+      `Redis does not let us subscribe (${error.message}): changes and events of others are heard up to a second late. Give its user +subscribe and the channels that docs/operations.md lists`,
+    )
+  }
+
   /** Our own are told at once and by ourselves: also while Redis is away. */
   function heardFrame(message: string): void {
     const frame = readFrame(message)

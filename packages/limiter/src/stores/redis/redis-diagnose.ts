@@ -37,9 +37,12 @@ export async function aboutRedis({ commands }: Connection): Promise<StoreAbout> 
   if (infos.length === 0) return {}
   const versions = new Set(infos.map(info => versionOf(info)).filter(version => version !== undefined))
   const memoryBytes = infos.reduce((sum, { used_memory }) => sum + Number(used_memory), 0)
+  const replica = infos.map(judgeRole).find(({ verdict }) => verdict === 'problem')
   return {
     ...(versions.size > 0 && { version: [...versions].sort().join(', ') }),
     ...(Number.isSafeInteger(memoryBytes) && { memoryBytes }),
+    ...(replica && { ill: `READONLY ${replica.says}` }),
+    ...(!(commands instanceof Cluster) && infos[0]?.cluster_enabled === '1' && { clusterNode: true as const }),
   }
 }
 
@@ -176,7 +179,7 @@ async function slots(cluster: Cluster): Promise<Judgement> {
   return {
     verdict: 'problem',
     says: `${says}: the clients of the other slots are without Redis`,
-    mend: 'redis-cli --cluster check HOST:PORT, then --cluster fix',
+    mend: 'Start the masters that are down; redis-cli --cluster check HOST:PORT names their slots. Only where one is gone for good: --cluster fix',
   }
 }
 

@@ -11,12 +11,13 @@ import {
 } from '../../contracts/index.ts'
 import { type Change, KEPT_VERSIONS, type Ledger, unreadable } from '../../control/ledger.ts'
 import { type Connection, OPERATOR_MS } from './connection.ts'
-import { withTimeout } from './evaluate.ts'
+import { evaluate, withTimeout } from './evaluate.ts'
 import type { Keys } from './keys.ts'
 import { LOG_LENGTH } from './redis-events.ts'
 import { loadScript } from './scripts.ts'
 
 const commitScript = loadScript('commit')
+const stateScript = loadScript('state')
 const mergeScript = loadScript('merge')
 
 /** The control state as Redis keeps it: what a newer version wrote goes back as it was, readable or not. */
@@ -154,26 +155,23 @@ export class RedisLedger implements Ledger {
 
   private async read(): Promise<Raw> {
     const { epoch, policies, settings, lists } = this.keys
-    const transaction = () =>
-      this.connection.read(
-        epoch,
-        this.connection.commands.multi().get(epoch).hgetall(policies).get(settings).hgetall(lists).exec(),
-      )
-    let replies = await transaction()
-    // No server has put anything in yet. Who only looks on does not either, but may write: what is there counts.
-    if (replies?.[2]?.[1] === null && !this.observer) {
-      await this.merge(this.raw)
-      replies = await transaction()
+    const ask = async () => {
+      const keys = [epoch, policies, settings, lists]
+      const reply = await this.connection.read(epoch, evaluate(this.connection.commands, stateScript, keys, []))
+      return reply as unknown as [string | null, string[], string | null, string[]]
     }
-    const [epochNow, records, settingsNow, entries] = (replies ?? []).map(([error, reply]) => {
-      if (error) throw error
-      return reply
-    }) as [string | null, Record<string, string>, string | null, Record<string, string>]
+    let reply = await ask()
+    // No server has put anything in yet. Who only looks on does not either, but may write: what is there counts.
+    if (reply[2] === null && !this.observer) {
+      await this.merge(this.raw)
+      reply = await ask()
+    }
+    const [epochNow, records, settingsNow, entries] = reply
     this.seen = {
       epoch: Number(epochNow),
-      policies: records,
+      policies: inPairs(records),
       settings: settingsNow ?? this.raw.settings,
-      lists: entries,
+      lists: inPairs(entries),
     }
     return this.seen
   }
@@ -290,3 +288,7 @@ function envelope(text: string): { deleted?: unknown; version?: unknown } {
 }
 const isTombstone = (text: string) => envelope(text).deleted === true
 const versionOf = (text: string) => Number(envelope(text).version) || 0
+
+/** What HGETALL gives a script: field, value, field, value. */
+const inPairs = (flat: readonly string[]): Record<string, string> =>
+  Object.fromEntries(flat.flatMap((field, i) => (i % 2 === 0 ? [[field, flat[i + 1] as string]] : [])))
