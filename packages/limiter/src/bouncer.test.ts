@@ -340,6 +340,24 @@ describe('what is probably a proxy', () => {
     expect(logger.warn).not.toHaveBeenCalled()
   })
 
+  test.each([
+    [
+      'is trusted and names nobody',
+      { from: '127.0.0.1', headers: { 'x-real-ip': '198.51.100.1' } },
+      /is trusted.*CLIENT_IP_HEADER/,
+    ],
+    ['has no address', { from: undefined as never, headers: proxied.headers }, /unix socket.*TRUST_PROXY=1/],
+  ])('is warned of by what mends it when it %s', async (_, sent, line) => {
+    const { bouncer, requestOf, logger } = open({ trustProxy: 'loopback' })
+    const { from, headers } = sent
+    const peer = { headers, socket: { remoteAddress: from } } as unknown as IncomingMessage
+    for (let i = 0; i < 3; i++) await bouncer.check({ ...requestOf({}), peer })
+    expect(logger.warn.mock.calls).toEqual([[expect.stringMatching(line)]])
+    expect(await bouncer.control.diagnose()).not.toContainEqual(
+      expect.objectContaining({ about: 'proxy', verdict: 'ok' }),
+    )
+  })
+
   test('a peer without an address is limited, never blocked, and no reason to warn of a proxy', async () => {
     const { bouncer, logger, requestOf } = open()
     const peer = { headers: {}, socket: {} } as unknown as IncomingMessage
@@ -419,6 +437,9 @@ describe('when the store gives no answer', () => {
 
 describe('options that cannot work stop the start', () => {
   test.each<[string, BouncerOptions, string, RegExp]>([
+    ['a url and another host', { redis: { url: 'redis://a:1', host: 'b' } }, 'ERR_CONTRADICTION', /url and host/],
+    ['a url and another database', { redis: { url: 'redis://a/3', db: 5 } }, 'ERR_CONTRADICTION', /url and db/],
+    ['TLS and no TLS', { redis: { url: 'rediss://a', tls: false } }, 'ERR_CONTRADICTION', /rediss/],
     ['trusting everyone', { trustProxy: true }, 'ERR_UNSAFE', /trustProxy: true.*Name your proxies/],
     ['a negative number of hops', { trustProxy: -1 }, 'ERR_UNSAFE', /trustProxy: -1/],
     ['more hops than any chain has', { trustProxy: 33 }, 'ERR_UNSAFE', /33 hops.*at most 32/],

@@ -42,8 +42,8 @@ export class Bouncer implements Decider {
   private readonly ticker: NodeJS.Timeout
   private readonly startedAt = performance.now()
   private rules: Rules
-  /** The first that was probably our own load balancer, not trusted. */
-  private untrustedProxy: string | undefined
+  /** The first that were probably our own load balancer, by what is wrong with them. */
+  private readonly proxies: { untrusted?: string; silent?: string } = {}
   private reverting: NodeJS.Timeout | undefined
   private warnedOfRoom = false
 
@@ -96,6 +96,7 @@ export class Bouncer implements Decider {
     const who = this.identify(request.peer)
     const policy = rules.table.match(request.method, request.path) ?? this.unmatched
     const check = this.toCheck(request, who, policy)
+    if (!check.penalise) this.warnOfProxy(who)
     const listed = this.byList(request, who, check)
     if (listed) return this.done(listed, check, started)
 
@@ -228,7 +229,7 @@ export class Bouncer implements Decider {
     if (cost !== undefined && !(Number.isSafeInteger(cost) && cost >= 0)) {
       throw new BouncerError(
         'ERR_INVALID',
-        `a cost of ${JSON.stringify(cost)} for ${method} ${path.slice(0, 200)}`,
+        `a cost of ${String(cost)} for ${method} ${path.slice(0, 200)}`,
         'cost(req) must return an integer from 0',
       )
     }
@@ -283,7 +284,6 @@ export class Bouncer implements Decider {
   private done(decision: Decision, check: Check, started: number | undefined): Decision {
     this.recorder.record(decision, started === undefined ? undefined : (performance.now() - started) / 1000)
     if (!isAllowed(decision)) this.tell(decision, check)
-    if (!check.penalise) this.warnOfProxy(check)
     return decision
   }
 
@@ -293,11 +293,17 @@ export class Bouncer implements Decider {
     if (block) this.reporter.tell({ type: 'blocked', client, block })
   }
 
-  private warnOfProxy({ client }: Check): void {
-    if (this.untrustedProxy !== undefined || client === NO_ADDRESS) return
-    this.untrustedProxy = client
+  /** The first of each kind is told of, and stands in the frames. */
+  private warnOfProxy({ client, proxy }: Identity): void {
+    if (proxy === undefined || this.proxies[proxy] !== undefined) return
+    this.proxies[proxy] = client
+    const shared = `requests ${client === NO_ADDRESS ? 'without an address (a unix socket?)' : `from ${client}`}`
     this.options.logger.warn(
-      `requests from ${client} carry forwarding headers that are not trusted. It is limited, but never blocked. If it is your load balancer, all of its users share one limit: name it in trustProxy (TRUST_PROXY=${client}). If not, somebody tries to be counted as others: deny it`,
+      proxy === 'silent'
+        ? `${shared} come through a proxy that is trusted, but no address is where it is looked for (X-Forwarded-For, or clientIpHeader): all of its users share one limit. Have it write X-Forwarded-For, or name the header that it writes in clientIpHeader (CLIENT_IP_HEADER=x-real-ip)`
+        : client === NO_ADDRESS
+          ? `${shared} carry forwarding headers that are not trusted: all users share one limit, and are never blocked. Say how many proxies are in front: trustProxy: 1 (TRUST_PROXY=1)`
+          : `${shared} carry forwarding headers that are not trusted. It is limited, but never blocked. If it is your load balancer, all of its users share one limit: name it in trustProxy (TRUST_PROXY=${client}). If not, somebody tries to be counted as others: deny it`,
     )
   }
 
@@ -316,7 +322,7 @@ export class Bouncer implements Decider {
       ...this.recorder.frame(performance.now(), this.reporter.overflow),
       proxy: {
         requests: sumOf(this.totals().latency),
-        ...(this.untrustedProxy !== undefined && { untrusted: this.untrustedProxy }),
+        ...this.proxies,
       },
       store: { kind, state, ...(latencyMs !== undefined && { latencyMs }) },
     }

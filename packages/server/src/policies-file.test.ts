@@ -46,7 +46,11 @@ describe('a policies file', () => {
     ['', 'f:1:1: is empty. Write policies'],
     ['# nothing yet\n', 'f:1:1: is empty. Write policies'],
     ['- 5\n', 'f:1:1: '],
-    ['a: 1\n---\nb: 2\n', 'f:2:1: is not YAML: Source contains multiple documents'],
+    ['a: 1\n---\nb: 2\n', 'f:2:1: a second document begins here'],
+    [
+      'policies:\n  - id: a\n    match: *\n',
+      'f:3:12: is not YAML: Alias cannot be an empty string. Write what begins with * in quotes: match: "*"',
+    ],
     [
       `${A}    penalty: { treshold: 4 }\n`,
       'f:5:16: policies.0.penalty: unknown field "treshold", did you mean "threshold"?',

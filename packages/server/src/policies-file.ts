@@ -48,7 +48,11 @@ export function parsePolicies(text: string, name: string): PoliciesFile {
     return new ConfigError(`POLICIES_FILE: ${name}:${line}:${col}: ${message.replaceAll('\n', ' ')}`)
   }
   const broken = document.errors[0]
-  if (broken) throw fail(broken.pos[0], `is not YAML: ${broken.message}`)
+  if (broken?.code === 'MULTIPLE_DOCS') throw fail(broken.pos[0], 'a second document begins here (---). Write one')
+  if (broken) {
+    const star = /^Alias/.test(broken.message) ? '. Write what begins with * in quotes: match: "*"' : ''
+    throw fail(broken.pos[0], `is not YAML: ${broken.message}${star}`)
+  }
 
   if (document.contents === null)
     throw fail(0, 'is empty. Write policies, penalty, allow or deny, or leave POLICIES_FILE out')

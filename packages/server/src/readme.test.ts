@@ -197,6 +197,23 @@ describe('the README', () => {
     await server.stop()
   })
 
+  it('operates the example from its own code', async () => {
+    const [example = '', , operating = ''] = blocks.filter(({ language }) => language === 'js').map(({ text }) => text)
+    const [port, folder] = [await freePort(), temporaryFolder()]
+    symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
+    // Subscribed first, so that what is done is told.
+    const lines = operating.trim().split('\n')
+    const told = [lines.at(-1), ...lines.slice(0, -1), "console.log('done')"].join('\n')
+    writeFileSync(join(folder, 'app.mjs'), `${example.replace('3000', String(port))}\n${told}\n`)
+    const options = ['--import', 'tsx', '--conditions=@api-bouncer/source', 'app.mjs']
+    const app = run(process.execPath, options, {}, folder)
+    processes.push(app)
+    await app.printed('done')
+    expect(app.output().stdout).toMatch(/^blocked [\s\S]*203\.0\.113\.7[\s\S]*^unblocked [\s\S]*^policy-changed /m)
+    const response = await fetch(`http://127.0.0.1:${port}`)
+    expect(response.headers.get('x-ratelimit-limit')).toBe('50')
+  })
+
   it('has a policies file that works', () => {
     const { options } = parsePolicies(blocks.find(({ language }) => language === 'yaml')?.text as string, 'README.md')
     expect(options.policies).toHaveLength(2)
@@ -216,6 +233,13 @@ describe('the README', () => {
       const body = source.split(new RegExp(`export interface ${name}\\b[^{]*\\{\\n`))[1]?.split('\n}')[0] as string
       return [...body.matchAll(/^ {2}(\w+)\?:/gm)].map(key => key[1])
     }
-    expect(rows('Options')).toEqual([...keys('options.ts', 'BouncerOptions'), ...keys('express.ts', 'ExpressOptions')])
+    const settings = readFileSync(join(ROOT, 'packages/limiter/src/stores/redis/settings.ts'), 'utf8')
+    const schema = settings.split('redisSchema = strict({\n')[1]?.split('\n})')[0] as string
+    const redis = [...schema.matchAll(/^ {2}(\w+): /gm)].map(key => key[1])
+    expect(rows('Options')).toEqual([
+      ...keys('options.ts', 'BouncerOptions'),
+      ...redis,
+      ...keys('express.ts', 'ExpressOptions'),
+    ])
   })
 })

@@ -134,7 +134,7 @@ function answer(explanation: Explanation, { good, warn, bad }: Styles): string {
 const headerName = (header = '') => header.replace(/\b(?<=^|-)[a-z]/g, letter => letter.toUpperCase())
 
 function clientLine({ client, identity }: Explanation, { peer, client: typed }: ExplainQuery): string {
-  const { address, hops, header, probablyProxy } = identity
+  const { address, hops, header, probablyProxy, proxy } = identity
   if (peer === undefined)
     return `${safe(client)}${typed === client ? '' : `, that is how ${safe(typed ?? '')} is counted`}`
   const network = address !== undefined && address !== client ? `, the network of ${address}` : ''
@@ -147,7 +147,11 @@ function clientLine({ client, identity }: Explanation, { peer, client: typed }: 
           trusted.length === 1 ? `proxy ${one}` : `proxies ${trusted.join(', ')}`
         }`
   const warning = probablyProxy
-    ? '\n            probably a proxy of your own: limited, never blocked; name it in TRUST_PROXY'
+    ? `\n            probably a proxy of your own: limited, never blocked; ${
+        proxy === 'silent'
+          ? 'it is trusted, but names nobody: name the header that it writes in CLIENT_IP_HEADER'
+          : 'name it in TRUST_PROXY'
+      }`
     : ''
   return `${safe(client)}${network}${from}${warning}`
 }

@@ -306,6 +306,8 @@ export const explanationSchema = z.object({
     /** That named those behind the peer, lower case; absent when no header was believed. */
     header: z.string().optional(),
     probablyProxy: z.boolean(),
+    /** Why: not trusted, or trusted and naming nobody. Absent: its version does not tell. */
+    proxy: z.enum(['untrusted', 'silent']).optional(),
   }),
   /** Absent: none applies. */
   policy: z.string().optional(),

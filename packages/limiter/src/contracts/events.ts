@@ -119,10 +119,11 @@ export const statsFrameSchema = z.object({
   /** Decisions that a fail mode made since the instance started; absent: its version does not tell. */
   degraded: z.int().optional(),
   /**
-   * What the requests since its start have shown of proxies in front of it; `untrusted`: the first address that is probably
-   * the operator's own load balancer, not trusted. Absent: its version does not tell.
+   * What the requests since its start have shown of proxies in front of it: the first address that is probably the operator's
+   * own load balancer, not trusted (`untrusted`), and the first that is trusted and names nobody behind it (`silent`; `unknown`:
+   * a unix socket). Absent: its version does not tell.
    */
-  proxy: z.object({ requests: z.int(), untrusted: z.string().optional() }).optional(),
+  proxy: z.object({ requests: z.int(), untrusted: z.string().optional(), silent: z.string().optional() }).optional(),
   store: z.object({
     kind: z.string(),
     state: z.enum(['ok', 'degraded']),

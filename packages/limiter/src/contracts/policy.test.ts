@@ -101,6 +101,12 @@ describe('a policy', () => {
     })
   })
 
+  it('may cost more than a burst that its algorithm does not know', () => {
+    const asked = { id: 'p', cost: 3, limits: [{ limit: 10, window: '1m', burst: 2 }] }
+    expect(policySchema.safeParse({ ...asked, algorithm: 'sliding_window' }).success).toBe(true)
+    expect(policySchema.safeParse({ ...asked, algorithm: 'gcra' }).success).toBe(false)
+  })
+
   it('keeps what a person wrote, in its canonical spelling', () => {
     const policy = policySchema.parse({
       id: 'p',
@@ -155,7 +161,7 @@ describe('a policy', () => {
     [
       'a cost above the burst',
       { cost: 3, limits: [{ limit: 10, window: '1m', burst: 2 }] },
-      'cost: a cost of 3 never fits',
+      'cost: a cost of 3 never fits into a burst of 2',
     ],
     ['a cost of 0', { cost: 0 }, 'cost:'],
     ['an unknown algorithm', { algorithm: 'leaky_bucket' }, 'algorithm:'],

@@ -100,6 +100,9 @@ export const matchSchema = z
     },
   )
 
+/** The algorithms to which `burst` means something. */
+const BURSTING: readonly AlgorithmId[] = ['token_bucket', 'gcra']
+
 export const policySchema = strict({
   id: policyId,
   description: z.string().max(500).optional(),
@@ -128,11 +131,14 @@ export const policySchema = strict({
       })
     }
     seen.add(limit.window)
-    if (policy.cost > Math.min(limit.limit, limit.burst || limit.limit)) {
+    // Without an algorithm of its own, the default may come to be one that knows bursts.
+    const burst = policy.algorithm === undefined || BURSTING.includes(policy.algorithm) ? limit.burst : undefined
+    if (policy.cost > Math.min(limit.limit, burst || limit.limit)) {
+      const room = policy.cost > limit.limit ? `${limit.limit} per ${limit.window}` : `a burst of ${burst}`
       ctx.addIssue({
         code: 'custom',
         path: ['cost'],
-        message: `a cost of ${policy.cost} never fits into ${limit.limit} per ${limit.window}; every request would be refused`,
+        message: `a cost of ${policy.cost} never fits into ${room}; every request would be refused`,
       })
     }
   })

@@ -240,6 +240,7 @@ export async function explain(
       hops: [...identity.hops],
       ...(identity.header !== undefined && { header: identity.header }),
       probablyProxy: identity.probablyProxy,
+      ...(identity.proxy && { proxy: identity.proxy }),
     },
     ...(policy && { policy: policy.id }),
     matched: matched.map(({ policy, source }) => ({

@@ -57,7 +57,7 @@ import {
 import { BouncerError } from '../errors.ts'
 import { networkBytes, normaliseAddress } from '../identity/address.ts'
 import { parseCidr } from '../identity/cidr.ts'
-import { clientId, type Identity, type Peer } from '../identity/identify.ts'
+import { clientId, type Identity, NO_ADDRESS, type Peer } from '../identity/identify.ts'
 import { compileRules, inForce, type Rules, revertsAfter, stateAt } from '../policies/rules.ts'
 import type { Defaults } from '../policies/table.ts'
 import { CLIENT_STEP_MS } from '../stats/history.ts'
@@ -566,7 +566,18 @@ function diagnoseProxy(frames: readonly StatsFrame[]): Diagnosis {
       about,
       verdict: 'problem',
       says: `requests from ${untrusted.join(', ')} carry forwarding headers that are not trusted: if it is your load balancer, all of its users share one limit`,
-      mend: `If it is your load balancer: start the server with TRUST_PROXY=${untrusted.join(',')} (addresses, ranges, or the number of proxies in front of it). If not, somebody tries to be counted as others: bouncer deny add ${untrusted[0]}`,
+      mend: untrusted.includes(NO_ADDRESS)
+        ? 'These come through a unix socket: start the server with TRUST_PROXY=1, the number of proxies in front of it'
+        : `If it is your load balancer: start the server with TRUST_PROXY=${untrusted.join(',')} (addresses, ranges, or the number of proxies in front of it). If not, somebody tries to be counted as others: bouncer deny add ${untrusted[0]}`,
+    }
+  }
+  const silent = [...new Set(seen.flatMap(one => one.silent ?? []))].sort()
+  if (silent.length > 0) {
+    return {
+      about,
+      verdict: 'warning',
+      says: `requests through ${silent.join(', ')}, which is trusted, named nobody behind it: all of its users share one limit`,
+      mend: 'Have the proxy write X-Forwarded-For, or name the header that it writes: CLIENT_IP_HEADER=x-real-ip',
     }
   }
   if (requests === 0) {

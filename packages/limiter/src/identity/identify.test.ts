@@ -143,8 +143,10 @@ it.each([
   [1.5, 'ERR_UNSAFE'],
   [Number.NaN, 'ERR_UNSAFE'],
   [Number.POSITIVE_INFINITY, 'ERR_UNSAFE'],
-  ['0.0.0.0/0', 'ERR_INVALID'],
-  ['::/0', 'ERR_INVALID'],
+  ['0.0.0.0/0', 'ERR_UNSAFE'],
+  ['10.0.0.0/8, ::/0', 'ERR_UNSAFE'],
+  // As text, it would be the address 0.0.0.1.
+  ['1', 'ERR_INVALID'],
   ['10.0.0.0/33', 'ERR_INVALID'],
   ['lopback', 'ERR_INVALID'],
 ])('trustProxy: %s is refused with %s', (trustProxy, code) => {
@@ -164,7 +166,36 @@ it('counts an IPv6 client by the prefix that holds now, though the identifier re
 
 it.each([undefined, '', '/run/app.sock'])('a socket with no address (%s) is never blocked', remoteAddress => {
   const identity = identify({ trustProxy: 'loopback' }, remoteAddress, { 'x-forwarded-for': '1.1.1.1' })
-  expect(identity).toEqual({ client: NO_ADDRESS, address: undefined, hops: [], probablyProxy: true })
+  const nobody = { client: NO_ADDRESS, address: undefined, hops: [], probablyProxy: true }
+  expect(identity).toEqual({ ...nobody, proxy: 'untrusted' })
+  expect(identify({ trustProxy: 'loopback' }, remoteAddress, {})).toEqual(nobody)
+})
+
+it.each([1, () => true, (_: string, hop: number) => hop < 1])(
+  'a socket with no address is trusted by trustProxy %s, as in Express: who stands behind it is counted',
+  trustProxy => {
+    const of = (headers: Record<string, string>) => identify({ trustProxy }, undefined, headers)
+    expect(of({ 'x-forwarded-for': '198.51.100.7' })).toMatchObject({
+      client: '198.51.100.7',
+      header: 'x-forwarded-for',
+    })
+    expect(of({ 'x-forwarded-for': 'junk' })).toMatchObject({ client: NO_ADDRESS, proxy: 'silent' })
+    expect(of({})).toMatchObject({ client: NO_ADDRESS, probablyProxy: true })
+  },
+)
+
+it('clientIpHeader X-Forwarded-For is what holds without it: a chain', () => {
+  for (const headers of [
+    { 'x-forwarded-for': '203.0.113.9, 198.51.100.7' },
+    { 'x-forwarded-for': 'junk, 198.51.100.7' },
+  ]) {
+    const named = identify({ trustProxy: 'loopback', clientIpHeader: 'X-Forwarded-For' }, '127.0.0.1', headers)
+    expect(named).toEqual(identify({ trustProxy: 'loopback' }, '127.0.0.1', headers))
+    expect(named.client).toBe('198.51.100.7')
+  }
+  expect(() => createIdentifier({ trustProxy: 'loopback', clientIpHeader: 'Forwarded' })).toThrow(
+    /holds more than an address/,
+  )
 })
 
 describe('the spelling of a client', () => {

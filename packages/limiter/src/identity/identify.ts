@@ -18,6 +18,8 @@ export interface Identity {
   readonly header?: string
   /** The address is probably a proxy's, shared by many (the operator's own, misconfigured): limit it, never block it. */
   readonly probablyProxy: boolean
+  /** Why: it names others and is not trusted, or it is trusted and names nobody. Absent too where there is no address at all. */
+  readonly proxy?: 'untrusted' | 'silent'
 }
 
 /** What of a request says who sent it. */
@@ -43,6 +45,8 @@ const forwards = (headers: Peer['headers']) =>
 /** Requests with no address (a socket that is already gone, a unix socket) share this client; it is never blocked. */
 export const NO_ADDRESS = 'unknown'
 
+const NOBODY: Identity = { client: NO_ADDRESS, address: undefined, hops: [], probablyProxy: true }
+
 export function compileTrust(trust: IdentityOptions['trustProxy']): (address: string, hop: number) => boolean {
   if (trust === true || (typeof trust === 'number' && !(Number.isInteger(trust) && trust >= 0))) {
     throw new BouncerError(
@@ -64,6 +68,22 @@ export function compileTrust(trust: IdentityOptions['trustProxy']): (address: st
     return (_address, hop) => hop < trust
   }
   const names = (typeof trust === 'string' ? trust.split(',') : [...trust]).map(name => name.trim()).filter(Boolean)
+  const hops = names.find(name => /^\d+$/.test(name))
+  if (hops !== undefined) {
+    throw new BouncerError(
+      'ERR_INVALID',
+      `trustProxy: "${hops}" is no address`,
+      `Give a number of hops as a number, not as text: ${hops}`,
+    )
+  }
+  const all = names.find(name => /^[\d.:]+\/0$/.test(name))
+  if (all !== undefined) {
+    throw new BouncerError(
+      'ERR_UNSAFE',
+      `trustProxy: ${all} is everybody: every client could choose its own address`,
+      'Name your proxies only ("loopback, 10.0.0.0/8")',
+    )
+  }
   let compiled: (address: string, hop: number) => boolean
   try {
     compiled = proxyAddr.compile(names)
@@ -140,7 +160,16 @@ export function createIdentifier({
   clientIpHeader,
 }: IdentityOptions): (peer: Peer, ipv6Prefix: number) => Identity {
   const trusts = compileTrust(trustProxy)
-  const header = clientIpHeader?.toLowerCase()
+  const named = clientIpHeader?.toLowerCase()
+  if (named === 'forwarded') {
+    throw new BouncerError(
+      'ERR_INVALID',
+      'clientIpHeader "forwarded" is not read: it holds more than an address',
+      'Have the proxy write X-Forwarded-For, or an address alone into a header of its own, and name that',
+    )
+  }
+  // What is read without this option, a chain; any other header holds one address.
+  const header = named === 'x-forwarded-for' ? undefined : named
   if (header !== undefined && (trustProxy === false || trustProxy === 0)) {
     throw new BouncerError(
       'ERR_CONTRADICTION',
@@ -187,17 +216,24 @@ export function createIdentifier({
   // What Express has made of a request is slow to read: each of its properties once.
   return ({ socket, headers }, ipv6Prefix) => {
     const direct = fromPeer(socket.remoteAddress, ipv6Prefix)
-    if (!direct) return { client: NO_ADDRESS, address: undefined, hops: [], probablyProxy: true }
-    const { address } = direct
     const forwarded = headerOf(headers, header ?? 'x-forwarded-for')
-    if (forwarded === undefined && !forwards(headers)) return direct
-    if (!trusts(address, 0)) return isPrivate(address) ? { ...direct, probablyProxy: true } : direct
+    if (forwarded === undefined && !forwards(headers)) return direct ?? NOBODY
+    // A unix socket's peer has no address; a number of hops, or a function, may trust it all the same, as in Express.
+    const peer = direct?.address ?? NO_ADDRESS
+    const proxy = { ...(direct ?? NOBODY), probablyProxy: true }
+    if (!trusts(peer, 0)) return direct && !isPrivate(peer) ? direct : { ...proxy, proxy: 'untrusted' }
 
-    const hops = walk(address, forwarded ?? '')
+    const hops = walk(peer, forwarded ?? '')
+    if (hops.length === 1) return { ...proxy, proxy: 'silent' }
     const last = ownString(hops.at(-1) as string, forwarded)
-    const probablyProxy = header ? hops.length === 1 : trusts(last, hops.length - 1)
-    const who = { client: clientOf(last, ipv6Prefix), address: last, hops, probablyProxy }
-    return hops.length === 1 ? who : { ...who, header: header ?? 'x-forwarded-for' }
+    const probablyProxy = header ? false : trusts(last, hops.length - 1)
+    return {
+      client: clientOf(last, ipv6Prefix),
+      address: last,
+      hops,
+      probablyProxy,
+      header: header ?? 'x-forwarded-for',
+    }
   }
 }
 

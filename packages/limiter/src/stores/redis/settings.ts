@@ -69,6 +69,22 @@ export function parseRedis(options: z.output<typeof redisSchema>) {
     )
   }
   const url = options.url === undefined ? undefined : parseUrl(options.url)
+  const twice =
+    url && (['host', 'port', 'db'] as const).find(name => options[name] !== undefined && options[name] !== url[name])
+  if (twice) {
+    throw new BouncerError(
+      'ERR_CONTRADICTION',
+      `redis: url and ${twice} say different things`,
+      'Say it once: redis://host:port/db, or host, port and db',
+    )
+  }
+  if (url?.tls && options.tls === false) {
+    throw new BouncerError(
+      'ERR_CONTRADICTION',
+      'redis: rediss:// is TLS, and tls is false',
+      'Write redis://, or leave tls out',
+    )
+  }
   const db = options.db ?? url?.db ?? 0
   if (options.cluster && db !== 0) {
     throw new BouncerError(
