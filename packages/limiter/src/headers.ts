@@ -48,13 +48,11 @@ const stateOf = (name: string, { remaining, resetAfterMs }: Pick<LimitVerdict, '
   `${name};r=${remaining};t=${seconds(resetAfterMs)}`
 
 /** What a limit says to the client; while it is blocked there are no units of any, at least until the block's end. */
-function told(
-  { limits, block, at, ...bound }: Decision,
-  index: number,
-): Pick<LimitVerdict, 'remaining' | 'resetAfterMs'> {
-  const limit = limits[index]
-  if (!block || !limit) return limit ?? bound
-  const blockedForMs = Math.max(0, block.until - at)
+function told(decision: Decision, index: number): Pick<LimitVerdict, 'remaining' | 'resetAfterMs'> {
+  const { block } = decision
+  const limit = decision.limits[index]
+  if (!block || !limit) return limit ?? decision
+  const blockedForMs = Math.max(0, block.until - decision.at)
   return { remaining: 0, resetAfterMs: Math.max(blockedForMs, limit.remaining > 0 ? 0 : limit.resetAfterMs) }
 }
 
