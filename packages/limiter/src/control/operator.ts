@@ -50,6 +50,7 @@ import {
   settingsSchema,
   slipOf,
   statsQuery,
+  storeMend,
   type UnblockOptions,
   type UnblockResult,
   unblockOptions,
@@ -480,8 +481,8 @@ export class Operator implements ControlPlane, FleetView {
       const why = mend ? message.slice(0, -`. ${mend}`.length) : message
       throw new BouncerError(
         code,
-        `${entry.action} of ${entry.target} is done, but the audit does not tell of it: ${why}`,
-        mend,
+        `${entry.action} of ${entry.target} is done, but the audit may not tell of it: ${why}`,
+        storeMend(why, 'Look: bouncer audit'),
       )
     }
   }
