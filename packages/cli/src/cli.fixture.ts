@@ -1,11 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { EventEmitter } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import { fileURLToPath } from 'node:url'
+import { freePort } from '@api-bouncer/limiter/testing/redis-server'
 import { run } from './run.ts'
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url))
@@ -60,14 +60,6 @@ export const inShell = (script: string, env: NodeJS.ProcessEnv): Promise<Ended> 
       env: { PATH: process.env.PATH, HOME: '/nonexistent', TZ: 'UTC', USER: 'ann', NODE: process.execPath, ...env },
     }),
   )
-
-export async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as { port: number }
-  await new Promise(resolve => server.close(resolve))
-  return port
-}
 
 export interface LocalServer {
   readonly url: string

@@ -2,8 +2,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { freePort } from '@api-bouncer/limiter/testing/redis-server'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { bouncer, freePort, inShell, type LocalServer, localServer, runHere } from './cli.fixture.ts'
+import { bouncer, inShell, type LocalServer, localServer, runHere } from './cli.fixture.ts'
 
 let server: LocalServer
 const folder = mkdtempSync(join(tmpdir(), 'bouncer-cli-test-'))

@@ -1,8 +1,9 @@
 import { readFileSync, statSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
+import { freePort } from '@api-bouncer/limiter/testing/redis-server'
 import { afterEach, describe, expect, it } from 'vitest'
-import { Browser, freePort, type Json, type Running, run, runMain, TOKEN, temporaryFolder } from './testing.ts'
+import { Browser, type Json, type Running, run, runMain, TOKEN, temporaryFolder } from './testing.ts'
 
 const running: Running[] = []
 afterEach(() => {

@@ -3,11 +3,11 @@ import { mkdtempSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { RedisServer } from '@api-bouncer/limiter/testing/redis-server'
+import { freePort, RedisServer } from '@api-bouncer/limiter/testing/redis-server'
 import { afterAll, describe, expect, it } from 'vitest'
 import { SETTINGS } from './config.ts'
 import { parsePolicies } from './policies-file.ts'
-import { freePort, ROOT, type Running, run, temporaryFolder } from './testing.ts'
+import { ROOT, type Running, run, temporaryFolder } from './testing.ts'
 
 /*
  * Runs the README as a newcomer would, from its own code blocks:

@@ -2,10 +2,11 @@
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { mkdtempSync } from 'node:fs'
 import { type IncomingHttpHeaders, request } from 'node:http'
-import { connect, createServer } from 'node:net'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { freePort } from '@api-bouncer/limiter/testing/redis-server'
 import { pino } from 'pino'
 import { readConfig } from './config.ts'
 import type { Sessions } from './control/session.ts'
@@ -127,14 +128,6 @@ export function raw(url: string, bytes: string | Buffer): Promise<string> {
     // A server that refuses early may reset the connection while we still write.
     socket.on('error', error => (answer === '' ? reject(error) : undefined))
   })
-}
-
-export async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as { port: number }
-  await new Promise(resolve => server.close(resolve))
-  return port
 }
 
 export interface Running {

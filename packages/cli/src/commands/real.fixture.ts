@@ -2,11 +2,11 @@
 import { type ChildProcessWithoutNullStreams, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, mkdtempSync, writeFileSync } from 'node:fs'
-import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { freePort } from '@api-bouncer/limiter/testing/redis-server'
 
 const ROOT = fileURLToPath(new URL('../../../..', import.meta.url))
 const FROM_SOURCE = ['--import', new URL(import.meta.resolve('tsx')).href, '--conditions=@api-bouncer/source'] as const
@@ -36,15 +36,6 @@ function node(args: readonly string[], env: NodeJS.ProcessEnv): ChildProcessWith
   children.add(child)
   child.once('exit', () => children.delete(child))
   return child
-}
-
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 export interface RealServer {

@@ -1,6 +1,6 @@
-import { RedisServer, startCluster } from '@api-bouncer/limiter/testing/redis-server'
+import { freePort, RedisServer, startCluster } from '@api-bouncer/limiter/testing/redis-server'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { endAll, freePort, run } from './real.fixture.ts'
+import { endAll, run } from './real.fixture.ts'
 
 const redises: RedisServer[] = []
 let cluster: Awaited<ReturnType<typeof startCluster>>

@@ -2,8 +2,8 @@
 -- state: key, size, head (time of the oldest entry, or false)
 local M = {}
 
--- Twice the window from the first entry outlives every entry that comes before the first one goes; then it is renewed,
--- whether something is taken or not.
+-- Twice the window and 1 ms from the first entry outlives every entry that comes before the first one goes, which is when it is
+-- older than the window; then it is renewed, whether something is taken or not.
 function M.renew(state, l)
   if state.size > 0 then redis.call('PEXPIRE', state.key, l.ttl) end
 end

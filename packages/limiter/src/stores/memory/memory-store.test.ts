@@ -237,7 +237,7 @@ describe('the embedded store’s memory', () => {
     block('long', 86_400_000)
     advance(3_600_000)
     vi.advanceTimersByTime(1000)
-    // Within two windows a client may still be counted.
+    // To the second in which its window ends a client may still be counted.
     expect(clients()).toBe(51)
     advance(3_602_000)
     vi.advanceTimersByTime(1000)

@@ -47,7 +47,7 @@ function describe(policy: CompiledPolicy, prefix: string): readonly Arg[] {
       capacity,
       maxCost,
       windowUs,
-      2 * windowMs,
+      2 * windowMs + 1,
     ]),
   ]
   described.set(policy, { prefix, args })
@@ -106,7 +106,7 @@ function loneOf(policy: CompiledPolicy, keys: Keys): Lone {
       shadow: policy.shadow,
       limit,
       window: windowUs,
-      ttl: 2 * windowMs,
+      ttl: 2 * windowMs + 1,
       penalty,
     })
   const harmless = compose('')

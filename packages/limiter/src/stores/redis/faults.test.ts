@@ -8,7 +8,7 @@ import { compilePolicy } from '../../policies/table.ts'
 import { Connection } from './connection.ts'
 import { connectTo, endAll, ending, load, type Opened, openBouncer, percentile, serve } from './fleet.fixture.ts'
 import { createKeys } from './keys.ts'
-import { AS_LIMITER, RedisServer, until } from './redis-server.fixture.ts'
+import { AS_LIMITER, freePort, RedisServer, until } from './redis-server.fixture.ts'
 import { RedisStore } from './redis-store.ts'
 import { parseRedis, redisSchema } from './settings.ts'
 
@@ -583,7 +583,7 @@ test('straight on a replica: degraded, with the reason', async () => {
 })
 
 test('straight on a node of a Cluster: it is named so, and nothing is shown that is a part', async () => {
-  const server = await start('--cluster-enabled', 'yes')
+  const server = await start('--cluster-enabled', 'yes', '--cluster-port', String(await freePort()))
   await expect(openRedisControl({ url: server.url })).rejects.toMatchObject({
     code: 'ERR_CONTRADICTION',
     message: expect.stringMatching(/is a node of a Redis Cluster/),

@@ -114,6 +114,7 @@ const steps = (...list: [ms: number, cost: number, refund?: boolean, shape?: num
 const EXAMPLES: [number, Step[], boolean, boolean][] = [
   [0, steps([0, 1], [900, 3], [150, 4], [150, 1], [850, 5], [10, 1]), false, false],
   [0, steps([0, 1], [0, 0, true], [0, 1], [900, 1], [50, 0], [0, 3]), false, false],
+  [0, steps([0, 1], [1000, 1], [1000, 1]), false, false],
   [0, steps([0, 1], [900, 1], [0, 0, true], [50, 3], [100, 2], [1000, 5], [10, 1]), false, false],
   [0, steps([0, 1], [1, 1], [1, 1], [1, 1], [1, 1, false, 1], [1, 2], [1, 1, false, 1], [1, 0, false, 1]), true, true],
 ]

@@ -4,13 +4,24 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-/** A port that nobody listens on just now. */
+/** Below the ports that systems give to outgoing connections: one of those may be taken before it is listened on. */
+const PORTS = { from: 10_000, to: 30_000 }
+/** Each process begins elsewhere. */
+let lastPort = PORTS.from + ((process.pid * 199) % (PORTS.to - PORTS.from))
+
+/** A port that nobody listens on just now, and that this process has not been given lately. */
 export async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as { port: number }
-  await new Promise(resolve => server.close(resolve))
-  return port
+  for (;;) {
+    lastPort = lastPort + 1 < PORTS.to ? lastPort + 1 : PORTS.from
+    const server = createServer()
+    const free = new Promise<boolean>(resolve => {
+      server.once('error', () => resolve(false)).listen(lastPort, '127.0.0.1', () => resolve(true))
+    })
+    const port = lastPort
+    if (!(await free)) continue
+    await new Promise(resolve => server.close(resolve))
+    return port
+  }
 }
 
 /** Waits until `condition` holds; fails with what was waited for. */

@@ -11,7 +11,7 @@ local most = 0
 for i, key in ipairs(KEYS) do
   local at = 3 * i + 2
   local l = { limit = tonumber(ARGV[at]), capacity = tonumber(ARGV[at + 1]), window = tonumber(ARGV[at + 2]) }
-  l.ttl = 2 * math.ceil(l.window / 1000)
+  l.ttl = 2 * math.ceil(l.window / 1000) + 1
   most = math.max(most, module.refund(key, now, l, cost, takenAt))
 end
 return { now, most }
