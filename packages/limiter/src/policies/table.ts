@@ -135,12 +135,13 @@ export class PolicyTable {
 
   /** The most specific enforced policy, or `undefined`; where a path can be read in two ways, the stricter of two. */
   match(method: string, path: string): CompiledPolicy | undefined {
-    return find(this.enforced, method, path)
+    return ODD.test(path) ? findOdd(this.enforced, method, path) : first(this.enforced, method, path, path)
   }
 
   /** The same of shadow policies. */
   matchShadow(method: string, path: string): CompiledPolicy | undefined {
-    return this.shadows.length === 0 ? undefined : find(this.shadows, method, path)
+    if (this.shadows.length === 0) return undefined
+    return ODD.test(path) ? findOdd(this.shadows, method, path) : first(this.shadows, method, path, path)
   }
 
   /** Every pattern that matches, most specific first, for `explain`. */
@@ -160,7 +161,7 @@ export class PolicyTable {
  * The path with repeated slashes as one. A router mounted at `/login` is asked for `//` by `/login//` and takes it for its `/`:
  * each mount drops slashes in effect, so a policy that saw only the path as it stands could be walked round.
  */
-const asMounted = (path: string) => (path.indexOf('//') < 0 ? path : path.replace(/\/{2,}/g, '/'))
+const asMounted = (path: string) => path.replace(/\/{2,}/g, '/')
 
 const rowMatches = ({ method: wanted, regexp }: Row, method: string, path: string, routed: string) =>
   methodMatches(wanted, method) &&
@@ -171,7 +172,6 @@ const rowMatches = ({ method: wanted, regexp }: Row, method: string, path: strin
  * parameters (of `/users/%61dmin`, `/users/:id` makes `admin`), and express.static decodes, then resolves dots.
  */
 function asRead(path: string): string | undefined {
-  if (!READ_OTHERWISE.test(path)) return undefined
   try {
     return posix.normalize(decodeURIComponent(path))
   } catch {
@@ -179,16 +179,17 @@ function asRead(path: string): string | undefined {
     return undefined
   }
 }
-const READ_OTHERWISE = /%|\/\./
 
-function find(rows: readonly Row[], method: string, path: string): CompiledPolicy | undefined {
-  const stands = first(rows, method, path)
+/** What somebody reads otherwise than it stands: an escape, a dot or a second slash behind a slash. */
+const ODD = /%|\/[./]/
+
+function findOdd(rows: readonly Row[], method: string, path: string): CompiledPolicy | undefined {
+  const stands = first(rows, method, path, asMounted(path))
   const read = asRead(path)
-  return read === undefined ? stands : stricter(stands, first(rows, method, read))
+  return read === undefined ? stands : stricter(stands, first(rows, method, read, read))
 }
 
-function first(rows: readonly Row[], method: string, path: string): CompiledPolicy | undefined {
-  const routed = asMounted(path)
+function first(rows: readonly Row[], method: string, path: string, routed: string): CompiledPolicy | undefined {
   for (const row of rows) if (rowMatches(row, method, path, routed)) return row.policy
   return undefined
 }
