@@ -11,7 +11,7 @@ const LIMITS: readonly (readonly [section: string, goals: RegExp, limit: string]
   [
     'embedded',
     /fixed_window/,
-    'an answer that tells all limits and the block (250 B a check) against a number; the clock is a quarter of both',
+    'an answer that tells all limits and the block (310 B a check) against a number; the clock is a quarter of both',
   ],
   [
     'embedded',

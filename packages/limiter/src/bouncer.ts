@@ -310,7 +310,7 @@ export class Bouncer implements Decider {
   private tick(): void {
     const { store } = this.backend
     const { kind } = store
-    const { state, latencyMs } = store.health()
+    const { state, latencyMs, forgotten } = store.health()
     const frame: StatsFrame = {
       v: 1,
       at: store.now(),
@@ -328,11 +328,11 @@ export class Bouncer implements Decider {
     }
     this.backend.publish(frame)
     this.frameListeners.tell(frame)
-    this.warnOfRoom()
+    if (forgotten) this.warnOfRoom()
   }
 
   private warnOfRoom(): void {
-    if (this.warnedOfRoom || !this.backend.store.health().forgotten) return
+    if (this.warnedOfRoom) return
     this.warnedOfRoom = true
     this.options.logger.warn(
       `more than ${this.options.maxClients} clients are active: some are forgotten while they count, and limits do not hold for them. Raise maxClients (MAX_CLIENTS), or use Redis`,

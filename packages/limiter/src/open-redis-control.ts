@@ -1,6 +1,6 @@
 import { userInfo } from 'node:os'
 import type { ControlPlane, ControlState } from './contracts/index.ts'
-import { settingsSchema, storeMend } from './contracts/index.ts'
+import { CLUSTER_NODE_MEND, settingsSchema, storeMend } from './contracts/index.ts'
 import { fleetStatus } from './control/fleet-status.ts'
 import { Operator } from './control/operator.ts'
 import { parseWith } from './control/parse.ts'
@@ -41,7 +41,7 @@ export async function openRedisControl(options: RedisOptions): Promise<ControlPl
   if ((await backend.about?.())?.clusterNode) {
     const { detail } = backend.store.health()
     await close()
-    throw new BouncerError('ERR_CONTRADICTION', `${detail} is a node of a Redis Cluster`, storeMend('MOVED 0', ''))
+    throw new BouncerError('ERR_CONTRADICTION', `${detail} is a node of a Redis Cluster`, CLUSTER_NODE_MEND)
   }
   const identify = createIdentifier({ trustProxy: 'loopback' })
   const operator = new Operator({

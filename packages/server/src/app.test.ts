@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { jsonOf, raw, type TestServer, testServer } from './testing.ts'
+import { jsonOf, raw, type TestServer, testServer } from './testing.fixture.ts'
 
 let server: TestServer
 beforeAll(async () => {

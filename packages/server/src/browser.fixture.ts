@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { delimiter, join } from 'node:path'
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core'
-import { TOKEN } from './testing.ts'
+import { TOKEN } from './testing.fixture.ts'
 
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome']
 

@@ -5,7 +5,7 @@ import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { enter, launch, pageOf, violationsOf } from './browser.fixture.ts'
 import { IDLE_MS, Sessions } from './control/session.ts'
-import { ROOT, raw, type TestServer, TOKEN, testServer, VIEWER_TOKEN } from './testing.ts'
+import { ROOT, raw, type TestServer, TOKEN, testServer, VIEWER_TOKEN } from './testing.fixture.ts'
 
 let browser: Browser
 let server: TestServer

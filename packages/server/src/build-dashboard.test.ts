@@ -2,7 +2,7 @@ import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, utimesSy
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { afterEach, describe, expect, it } from 'vitest'
-import { endAll, ROOT, run, temporaryFolder } from './testing.ts'
+import { endAll, ROOT, run, temporaryFolder } from './testing.fixture.ts'
 
 afterEach(endAll)
 

@@ -6,7 +6,7 @@ import { freePort, RedisServer } from '@api-bouncer/limiter/testing/redis-server
 import { Ajv } from 'ajv'
 import { afterAll, afterEach, describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
-import { endAll, instance, type Json, ROOT, run, TOKEN, temporaryFolder } from './testing.ts'
+import { endAll, instance, type Json, ROOT, run, TOKEN, temporaryFolder } from './testing.fixture.ts'
 
 const read = (path: string) => readFileSync(join(ROOT, path), 'utf8')
 const compose: Json = parse(read('docker-compose.yml'), { merge: true })

@@ -1,6 +1,6 @@
 import { freePort, RedisServer } from '@api-bouncer/limiter/testing/redis-server'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { endAll, type Instance, instance, type Json, run, runMain, TOKEN, temporaryFolder } from './testing.ts'
+import { endAll, type Instance, instance, type Json, run, runMain, TOKEN, temporaryFolder } from './testing.fixture.ts'
 
 const PASSWORD = 'hunter2-of-the-tests'
 

@@ -1,7 +1,7 @@
 import { RedisServer, until } from '@api-bouncer/limiter/testing/redis-server'
 import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { Browser, endAll, instance, raw, type TestServer, TOKEN, testServer, VIEWER_TOKEN } from './testing.ts'
+import { Browser, endAll, instance, raw, type TestServer, TOKEN, testServer, VIEWER_TOKEN } from './testing.fixture.ts'
 
 const SEED = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31))
 const CASES = 3000

@@ -17,7 +17,7 @@ import { io, type Socket } from 'socket.io-client'
 import { afterEach, describe, expect, it } from 'vitest'
 import { IDLE_MS, Sessions } from './control/session.ts'
 import { EVENTS_A_SECOND, MAX_SOCKETS } from './live.ts'
-import { Browser, endAll, instance, type TestServer, TOKEN, testServer, VIEWER_TOKEN } from './testing.ts'
+import { Browser, endAll, instance, type TestServer, TOKEN, testServer, VIEWER_TOKEN } from './testing.fixture.ts'
 
 type LiveClient = Socket<LiveToBrowser, BrowserToLive>
 

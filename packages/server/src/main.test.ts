@@ -3,7 +3,7 @@ import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import { freePort } from '@api-bouncer/limiter/testing/redis-server'
 import { afterEach, describe, expect, it } from 'vitest'
-import { Browser, type Json, type Running, run, runMain, TOKEN, temporaryFolder } from './testing.ts'
+import { Browser, type Json, type Running, run, runMain, TOKEN, temporaryFolder } from './testing.fixture.ts'
 
 const running: Running[] = []
 afterEach(() => {

@@ -1,7 +1,7 @@
 import { createBouncer, type Decision } from '@api-bouncer/limiter'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createMetrics } from './metrics.ts'
-import { type TestServer, testServer } from './testing.ts'
+import { type TestServer, testServer } from './testing.fixture.ts'
 
 let server: TestServer
 beforeAll(async () => {

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { BouncerError } from '@api-bouncer/limiter'
 import { describe, expect, it } from 'vitest'
 import { parsePolicies, readPoliciesFile } from './policies-file.ts'
-import { temporaryFolder, testServer } from './testing.ts'
+import { temporaryFolder, testServer } from './testing.fixture.ts'
 
 const A = 'policies:\n  - id: a\n    match: /a\n    limits: [{ limit: 5, window: 1m }]\n'
 

@@ -7,7 +7,7 @@ import { freePort, RedisServer } from '@api-bouncer/limiter/testing/redis-server
 import { afterAll, describe, expect, it } from 'vitest'
 import { SETTINGS } from './config.ts'
 import { parsePolicies } from './policies-file.ts'
-import { ROOT, type Running, run, temporaryFolder } from './testing.ts'
+import { ROOT, type Running, run, temporaryFolder } from './testing.fixture.ts'
 
 /*
  * Runs the README as a newcomer would, from its own code blocks:

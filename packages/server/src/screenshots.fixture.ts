@@ -6,7 +6,7 @@ import { spawn } from 'node:child_process'
 import { mkdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { enter, launch, pageOf } from './browser.fixture.ts'
-import { TOKEN, testServer } from './testing.ts'
+import { TOKEN, testServer } from './testing.fixture.ts'
 
 const at = (path: string) => fileURLToPath(new URL(`../../../${path}`, import.meta.url))
 const OUT = at('docs/screenshots')

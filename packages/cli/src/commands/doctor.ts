@@ -95,7 +95,7 @@ async function examine(context: Context): Promise<Diagnosis[]> {
     // Without the server there is nobody to ask; without Redis, straight on it, that is the finding.
     if (!isAway(error) || (control && !isStraight(control))) throw error
     return [
-      storeAway(error.mend ? error.message.slice(0, -`. ${error.mend}`.length) : error.message),
+      storeAway(error.what),
       ...unseen([...OF_INSTANCES, ...OF_STATE, ...OF_STORE], STORE_AWAY),
       ...judgeExposure({ url: undefined, answersOn: [], tokenFile: undefined }),
     ]

@@ -10,12 +10,15 @@ export type ErrorCode =
 /** Says what, where, and (in `mend`) what to do about it. */
 export class BouncerError extends Error {
   readonly code: ErrorCode
+  /** The message without the mend. */
+  readonly what: string
   readonly mend: string
   override readonly name = 'BouncerError'
 
   constructor(code: ErrorCode, message: string, mend = '') {
     super(mend === '' ? message : `${message}. ${mend}`)
     this.code = code
+    this.what = message
     this.mend = mend
   }
 }

@@ -101,7 +101,7 @@ export const matchSchema = z
   )
 
 /** The algorithms to which `burst` means something. */
-const BURSTING: readonly AlgorithmId[] = ['token_bucket', 'gcra']
+export const BURSTING: readonly AlgorithmId[] = ['token_bucket', 'gcra']
 
 export const policySchema = strict({
   id: policyId,

@@ -1,3 +1,7 @@
+/** Where one node was taken for all. */
+export const CLUSTER_NODE_MEND =
+  'This is a node of a Redis Cluster: name some of its nodes in REDIS_CLUSTER_NODES, and no URL'
+
 /** What Redis says when it cannot work for us, and what to do about it. */
 const MENDS: readonly (readonly [says: RegExp, mend: string])[] = [
   [
@@ -15,10 +19,7 @@ const MENDS: readonly (readonly [says: RegExp, mend: string])[] = [
   [/BUSY/, 'A script does not end: SCRIPT KILL on Redis'],
   [/max number of clients/, 'Raise maxclients of Redis, or end clients that nobody needs (CLIENT LIST)'],
   [/LOADING/, 'Wait: Redis is reading its data from disk'],
-  [
-    /MOVED \d|CROSSSLOT/,
-    'This is a node of a Redis Cluster: name some of its nodes in REDIS_CLUSTER_NODES, and no URL',
-  ],
+  [/MOVED \d|CROSSSLOT/, CLUSTER_NODE_MEND],
   [/EPIPE|ECONNRESET/, 'Redis ends the connection at once: look at its log, at maxclients and at the network to it'],
   [/CLUSTERDOWN/, 'Bring the shard back, or give its slots to another: redis-cli --cluster check'],
 ]

@@ -477,10 +477,9 @@ export class Operator implements ControlPlane, FleetView {
       await this.options.backend.audit.append({ ...reasonOf(reason), ...entry, by, source })
     } catch (error) {
       // Never told to have failed: it is in force.
-      const { code = 'ERR_UNAVAILABLE', message, mend } = error as BouncerError
-      const why = mend ? message.slice(0, -`. ${mend}`.length) : message
+      const why = error instanceof BouncerError ? error.what : (error as Error).message
       throw new BouncerError(
-        code,
+        'ERR_UNAVAILABLE',
         `${entry.action} of ${entry.target} is done, but the audit may not tell of it: ${why}`,
         storeMend(why, 'Look: bouncer audit'),
       )

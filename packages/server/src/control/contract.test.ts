@@ -7,7 +7,7 @@ import {
 } from '@api-bouncer/limiter'
 import { RedisServer, until } from '@api-bouncer/limiter/testing/redis-server'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { TOKEN, testServer } from '../testing.ts'
+import { TOKEN, testServer } from '../testing.fixture.ts'
 
 /** A way to the control plane, and requests for it to see. */
 interface Way {

@@ -2,7 +2,7 @@ import { request } from 'node:http'
 import { BouncerError, createBouncer } from '@api-bouncer/limiter'
 import express from 'express'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type TestServer, TOKEN, testServer } from '../testing.ts'
+import { type TestServer, TOKEN, testServer } from '../testing.fixture.ts'
 import { controlRouter } from './router.ts'
 import { routes } from './routes.ts'
 

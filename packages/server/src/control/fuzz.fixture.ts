@@ -1,6 +1,6 @@
 /** What the fuzzing of the control plane sends: what a JSON Schema allows, what almost does, and what nothing does. */
 import fc from 'fast-check'
-import type { Json } from '../testing.ts'
+import type { Json } from '../testing.fixture.ts'
 
 /** Words that have broken parsers, templates, shells, keys and prototypes. */
 export const NASTY = [

@@ -1,6 +1,6 @@
 import { Validator } from '@seriousme/openapi-schema-validator'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { type TestServer, testServer } from '../testing.ts'
+import { type TestServer, testServer } from '../testing.fixture.ts'
 import { routes } from './routes.ts'
 
 let server: TestServer

@@ -6,7 +6,7 @@ import express from 'express'
 import { pino } from 'pino'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { problems } from '../problem.ts'
-import { temporaryFolder, testServer } from '../testing.ts'
+import { temporaryFolder, testServer } from '../testing.fixture.ts'
 import { dashboard, readPage, safeHeaders } from './page.ts'
 
 const html = (nonce: string) =>

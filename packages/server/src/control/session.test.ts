@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { Browser, type TestServer, TOKEN, testServer, VIEWER_TOKEN } from '../testing.ts'
+import { Browser, type TestServer, TOKEN, testServer, VIEWER_TOKEN } from '../testing.fixture.ts'
 import { routes } from './routes.ts'
 import { CODE_MS, IDLE_MS, LIFE_MS, Sessions } from './session.ts'
 

@@ -1,7 +1,7 @@
 import { chmodSync, mkdirSync, readFileSync, statSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { temporaryFolder } from '../testing.ts'
+import { temporaryFolder } from '../testing.fixture.ts'
 import { keepToken } from './token.ts'
 
 const mode = (path: string) => (statSync(path).mode & 0o777).toString(8)

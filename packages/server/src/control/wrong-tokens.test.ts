@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { Browser, TOKEN, testServer } from '../testing.ts'
+import { Browser, TOKEN, testServer } from '../testing.fixture.ts'
 import { WrongTokens } from './wrong-tokens.ts'
 
 describe('wrong tokens in the log', () => {

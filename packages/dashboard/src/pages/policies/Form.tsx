@@ -1,4 +1,4 @@
-import { ALGORITHMS, FAIL_MODES, MODES, type PolicyInput } from '@api-bouncer/limiter/contracts'
+import { ALGORITHMS, BURSTING, FAIL_MODES, MODES, type PolicyInput } from '@api-bouncer/limiter/contracts'
 import {
   ActionIcon,
   Button,
@@ -25,7 +25,6 @@ const asList = (match: PolicyInput['match']): string[] =>
 const numeric = (value: string | number): number | undefined => (typeof value === 'number' ? value : undefined)
 
 /** The algorithms that take a burst; the others ignore it. */
-const BURST: readonly string[] = ['token_bucket', 'gcra']
 
 const DEFAULT = { value: 'default', label: 'the server’s default' }
 
@@ -33,7 +32,7 @@ const DEFAULT = { value: 'default', label: 'the server’s default' }
 export function Form({ value, onField, disabled }: Props) {
   const limits = Array.isArray(value.limits) ? value.limits : []
   const algorithm = value.algorithm ?? 'default'
-  const takesBurst = BURST.includes(algorithm)
+  const takesBurst = BURSTING.some(id => id === algorithm)
   const asksBurst = (burst: unknown) => takesBurst || algorithm === 'default' || burst !== undefined
   const penalty = value.penalty === undefined ? 'fleet' : value.penalty === false ? 'none' : 'own'
   const own = typeof value.penalty === 'object' ? value.penalty : {}
@@ -108,7 +107,7 @@ export function Form({ value, onField, disabled }: Props) {
             ))}
             {!takesBurst && limits.some(({ burst }) => asksBurst(burst)) && (
               <Text size="xs" c="dimmed">
-                A burst is for {BURST.join(' and ')}:{' '}
+                A burst is for {BURSTING.join(' and ')}:{' '}
                 {algorithm === 'default' ? 'the others ignore' : `${algorithm} ignores`} it.
               </Text>
             )}

@@ -407,8 +407,8 @@ export class MemoryStore implements Store {
     const [light, near, blocked] = [tiers.first(COLD), tiers.first(HOT), tiers.first(BLOCKED)]
     const idle = [light, near, blocked, tiers.first(BANNED)].find(client => client && this.isIdle(client, now))
     if (idle) return this.forget(idle)
-    const victim =
-      tiers.sizes[COLD] >= this.lightPlaces && light ? light : (near ?? blocked ?? light ?? tiers.first(BANNED))
+    const beyondTheirs = tiers.sizes[COLD] >= this.lightPlaces ? light : undefined
+    const victim = beyondTheirs ?? near ?? blocked ?? light ?? tiers.first(BANNED)
     if (!victim) return
     this.forgotten++
     this.forget(victim)

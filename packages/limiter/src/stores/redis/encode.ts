@@ -28,6 +28,9 @@ export interface Asked {
 const flagsOf = ({ policy, penalise, peek }: Flagged) =>
   (penalise ? PENALISE : 0) + (policy.shadow ? SHADOW : 0) + (peek ? PEEK : 0)
 
+/** How long a counter lives, ms: see sliding-window.lua; refund.lua works it out for itself. */
+const ttlOf = (windowMs: number) => 2 * windowMs + 1
+
 const described = new WeakMap<CompiledPolicy, { readonly prefix: string; readonly args: readonly Arg[] }>()
 
 /** A policy's numbers, sent once a batch; flat, since JSON takes Redis longer to read. */
@@ -47,7 +50,7 @@ function describe(policy: CompiledPolicy, prefix: string): readonly Arg[] {
       capacity,
       maxCost,
       windowUs,
-      2 * windowMs + 1,
+      ttlOf(windowMs),
     ]),
   ]
   described.set(policy, { prefix, args })
@@ -106,7 +109,7 @@ function loneOf(policy: CompiledPolicy, keys: Keys): Lone {
       shadow: policy.shadow,
       limit,
       window: windowUs,
-      ttl: 2 * windowMs + 1,
+      ttl: ttlOf(windowMs),
       penalty,
     })
   const harmless = compose('')

@@ -68,6 +68,7 @@ export function redisBackend(
   let calming: NodeJS.Timeout | undefined
   let polling: NodeJS.Timeout | undefined
   let deaf = false
+  let hearing: NodeJS.Timeout | undefined
 
   /** One line a change of state, and an event for those who watch. Back to ok is a change once it has lasted. */
   function tellState(beat = false): void {
@@ -132,14 +133,17 @@ export function redisBackend(
         deaf = false
       }, refused)
       // Only a hint, heartbeats bring what it loses; but what was lost with the connection is known to be.
-      .then(() => Promise.all([events.catchUp(), connection.commands.get(keys.epoch).then(heardOf)]))
+      .then(async () => {
+        if (!observer) await Promise.all([events.catchUp(), connection.commands.get(keys.epoch).then(heardOf)])
+      })
       .catch(() => {})
   }
 
   /** Its user may not. Everything works without, later: once is enough to say so. */
   function refused(error: Error): void {
     if (!isReply(error) || observer) return
-    setTimeout(() => connection.events.status === 'ready' && hearChannels(), AGAIN_MS).unref()
+    clearTimeout(hearing)
+    hearing = setTimeout(() => connection.events.status === 'ready' && hearChannels(), AGAIN_MS).unref()
     if (deaf) return
     deaf = true
     logger.warn(
@@ -243,6 +247,7 @@ export function redisBackend(
     async close() {
       clearTimeout(calming)
       clearTimeout(polling)
+      clearTimeout(hearing)
       await withTimeout(Promise.all([store.close(), events.flush(), history.close(local.instances)]), 1000).catch(
         () => {},
       )

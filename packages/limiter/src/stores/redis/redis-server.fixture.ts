@@ -13,12 +13,11 @@ let lastPort = PORTS.from + ((process.pid * 199) % (PORTS.to - PORTS.from))
 export async function freePort(): Promise<number> {
   for (;;) {
     lastPort = lastPort + 1 < PORTS.to ? lastPort + 1 : PORTS.from
-    const server = createServer()
-    const free = new Promise<boolean>(resolve => {
-      server.once('error', () => resolve(false)).listen(lastPort, '127.0.0.1', () => resolve(true))
+    const [port, server] = [lastPort, createServer()]
+    const free = await new Promise<boolean>(resolve => {
+      server.once('error', () => resolve(false)).listen(port, '127.0.0.1', () => resolve(true))
     })
-    const port = lastPort
-    if (!(await free)) continue
+    if (!free) continue
     await new Promise(resolve => server.close(resolve))
     return port
   }
