@@ -6,22 +6,22 @@ const LIMITS: readonly (readonly [section: string, goals: RegExp, limit: string]
   [
     'embedded',
     /middleware/,
-    'an exact log of every request rather than a counter; of 100,000 clients it is in no cache (1.4 kB each after 100 requests, the peer 0.4)',
+    'an exact log of every request rather than a counter; of 100,000 clients it is in no cache (1.1 kB each after 100 requests, the peer 0.4)',
   ],
   [
     'embedded',
     /fixed_window/,
-    'an answer that tells all limits and the block (310 B a check) against a number; the clock is a quarter of both',
+    'an answer that tells all limits and the block (260 B a check) against a number; the clock is a third of both',
   ],
   [
     'embedded',
     /store alone/,
-    'an exact log and an answer that tells all limits (350 B a check) against a bare counter; the clock is a quarter of both. What the log is of it, the rows with `fixed_window` say, which count as the peers do',
+    'an exact log and an answer that tells all limits (260 B a check) against a bare counter; the clock is a third of both. What the log is of it, the rows with `fixed_window` say, which count as the peers do',
   ],
   [
     'http-embedded',
     /./,
-    'five headers are 4 to 6 µs of it, deciding 4, one more step of Express 1.5, `req.bouncer` 1: a middleware that only sets five constant headers is at 1.02 to 1.07',
+    'five headers are 4 to 6 µs of it, one more step of Express 2 to 4, deciding 3 to 6, `req.bouncer` 2 to 3: a middleware that only sets five constant headers is at 1.02 to 1.10',
   ],
   [
     'http-redis',

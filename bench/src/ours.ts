@@ -18,7 +18,7 @@ interface MemoryStore {
   check(check: Check): unknown
 }
 interface RedisStore {
-  check(check: Check): Promise<{ outcome: string; takenAt?: number }>
+  check(check: Check): Promise<{ outcome: string; now: number; taken?: true }>
   health(): { state: string }
 }
 

@@ -38,12 +38,12 @@ export default async function start({ redis, skewMs, policies, clients, seed }: 
         async () => {
           const [p, client] = [Math.floor(chance() * compiled.length), `c${Math.floor(chance() * clients)}`]
           const check = { client, policy: compiled[p], cost: 1, route: '', penalise: false }
-          const { takenAt } = await store.check(check)
-          if (takenAt === undefined) refused[p] = (refused[p] as number) + 1
+          const { taken: was, now } = await store.check(check)
+          if (!was) refused[p] = (refused[p] as number) + 1
           else {
             const key = `${p} ${client}`
             taken[key] ??= []
-            taken[key].push(takenAt)
+            taken[key].push(now)
           }
         },
         64,

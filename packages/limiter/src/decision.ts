@@ -45,11 +45,16 @@ type Asked = Pick<Check, 'client' | 'policy' | 'cost'>
 
 const named = ({ id }: CompiledPolicy) => (id === '-' ? {} : { policy: id })
 
+const msOf = ({ now }: Verdict) => Math.floor(now / 1000)
+
+const takenAt = ({ now, taken }: Verdict) => (taken ? now : undefined)
+
 /** A store's verdict as a decision. */
 export function fromVerdict(asked: Asked, verdict: Verdict, shadow?: Decision['shadow']): Decision {
   if (verdict.outcome === 'allowed' && asked.policy.limits.length > 0 && !shadow) return allowed(asked, verdict)
   const { client, policy, cost } = asked
-  const { at, limits, block, violations, takenAt } = verdict
+  const { limits, block, violations } = verdict
+  const at = msOf(verdict)
   const bound = binding(limits)
   const blockedForMs = block ? Math.max(0, block.until - at) : 0
   const common = {
@@ -61,7 +66,7 @@ export function fromVerdict(asked: Asked, verdict: Verdict, shadow?: Decision['s
     ...(block && { block }),
     ...(violations !== undefined && { violations }),
     ...(shadow && { shadow }),
-    [INTERNAL]: { policy, takenAt },
+    [INTERNAL]: { policy, takenAt: takenAt(verdict) },
   }
   const left = { limit: bound?.limit ?? 0, remaining: bound?.remaining ?? 0, resetAfterMs: bound?.resetAfterMs ?? 0 }
   if (verdict.outcome === 'allowed') {
@@ -96,20 +101,21 @@ export function fromVerdict(asked: Asked, verdict: Verdict, shadow?: Decision['s
 }
 
 /** Nearly every decision: one literal, because spreading costs more than deciding. */
-function allowed({ client, policy, cost }: Asked, { at, limits, takenAt }: Verdict): Decision {
+function allowed({ client, policy, cost }: Asked, verdict: Verdict): Decision {
+  const { limits } = verdict
   const { limit, remaining, resetAfterMs } = binding(limits) as LimitVerdict
   const made: Made = {
     outcome: 'allowed',
     reason: 'limit',
     client,
     policy: policy.id,
-    at,
+    at: msOf(verdict),
     cost,
     limits,
     limit,
     remaining,
     resetAfterMs,
-    [INTERNAL]: { policy, takenAt },
+    [INTERNAL]: { policy, takenAt: takenAt(verdict) },
   }
   return made
 }

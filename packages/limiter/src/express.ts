@@ -5,6 +5,7 @@ import * as z from 'zod'
 import { type Decision, isAllowed, oneOf, strict } from './contracts/index.ts'
 import { parseWith } from './control/parse.ts'
 import { HEADER_NAMES, HEADER_STYLES, type HeaderStyle, type HeaderTarget, problemOf } from './headers.ts'
+import { read } from './read.ts'
 import type { Answer } from './stores/store.ts'
 
 declare global {
@@ -16,7 +17,13 @@ declare global {
   }
 }
 
-type Request = IncomingMessage & { originalUrl?: string; bouncer?: Decision; id?: unknown }
+type Request = IncomingMessage & {
+  originalUrl?: string
+  /** What parseurl has made of `url`, and keeps with the request. */
+  _parsedUrl?: { readonly _raw?: string; readonly pathname: string | null }
+  bouncer?: Decision
+  id?: unknown
+}
 
 /** What a request is decided by. */
 export interface RequestToCheck {
@@ -82,10 +89,7 @@ export function expressMiddleware<Req extends IncomingMessage>(decider: Decider,
   const hooked = skip !== undefined || cost !== undefined || client !== undefined
 
   function decide(req: Request): Answer<Decision> {
-    // Where nothing has been mounted, Express has parsed this very url already; parseurl keeps it with the request.
-    const parse = req.originalUrl === req.url ? parseUrl : parseUrl.original
-    const path = parse(req)?.pathname ?? '/'
-    const request = { peer: req, method: req.method ?? 'GET', path }
+    const request = { peer: req, method: read(req, 'method') ?? 'GET', path: pathOf(req) }
     if (!hooked) return decider.check(request)
     const asked = req as unknown as Req
     return Promise.all([skip?.(asked), cost?.(asked), client?.(asked)]).then(([skip, cost, client]) =>
@@ -94,16 +98,17 @@ export function expressMiddleware<Req extends IncomingMessage>(decider: Decider,
   }
 
   function answer(req: Request, res: ServerResponse, next: Next, decision: Decision): void {
+    const { origin } = read(req, 'headers')
     req.bouncer = decision
-    const gone = res.destroyed
+    const gone = read(res, 'destroyed')
     if (refundWhen && !gone && decision.outcome === 'allowed') {
       // `finish` is never told of an aborted response, `close` is.
       res.once('close', () => void (res.writableFinished && refund(res, decision)))
     }
     // The client went away while we asked: there is nobody to answer, and no work to be done for them.
-    if (gone || res.headersSent) return
+    if (gone || read(res, 'headersSent')) return
     decider.setHeaders(res, decision, style)
-    if (req.headers.origin !== undefined && style !== 'none') expose(res)
+    if (origin !== undefined && style !== 'none') expose(res)
     if (!isAllowed(decision)) return refuse(req, res, decision)
     next()
   }
@@ -127,6 +132,13 @@ export function expressMiddleware<Req extends IncomingMessage>(decider: Decider,
     if (decided instanceof Promise) decided.then(decision => answer(req, res, next, decision)).catch(next)
     else answer(req, res, next, decided)
   }
+}
+
+/** As Express routes it. Where nothing has been mounted, it has parsed this very url already. */
+function pathOf(req: Request): string {
+  const known = read(req, '_parsedUrl')
+  const parsed = known?._raw === (read(req, 'originalUrl') ?? read(req, 'url')) ? known : parseUrl.original(req)
+  return parsed?.pathname ?? '/'
 }
 
 function expose(res: ServerResponse): void {

@@ -74,9 +74,9 @@ export function setRateLimitHeaders(
   const { limits, outcome, at } = decision
   if (style !== 'none' && policy && policy.limits.length > 0 && (limits.length > 0 || decision.block)) {
     if (style !== 'ietf') {
-      target.setHeader('X-RateLimit-Limit', String(decision.limit))
-      target.setHeader('X-RateLimit-Remaining', String(decision.remaining))
-      target.setHeader('X-RateLimit-Reset', String(seconds(at + decision.resetAfterMs)))
+      target.setHeader('X-RateLimit-Limit', `${decision.limit}`)
+      target.setHeader('X-RateLimit-Remaining', `${decision.remaining}`)
+      target.setHeader('X-RateLimit-Reset', `${seconds(at + decision.resetAfterMs)}`)
     }
     if (style !== 'legacy') {
       const { names, policy: quota } = fieldsOf(policy)

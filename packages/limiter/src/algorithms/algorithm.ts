@@ -30,7 +30,7 @@ export interface Algorithm<State = unknown> {
   fresh(limit: Limit, now: number): State
   /** Whole units that can be had now, 0 to capacity. Changes nothing that a later call could tell. */
   available(state: State, limit: Limit, now: number): number
-  /** Takes `cost` units, which `available` said are there; returns what `available` says now. */
+  /** Takes `cost` units and returns what `available` says then; -1, and takes none, where there are not so many. */
   take(state: State, limit: Limit, now: number, cost: number): number
   /** Gives back what was taken at `takenAt`; returns how many units came back (0 when they have expired). */
   refund(state: State, limit: Limit, now: number, cost: number, takenAt: number): number

@@ -57,8 +57,11 @@ function drive(id: AlgorithmId, limit: Limit, start: number) {
     available: (after = 0) => algorithm.available(state, limit, run.now + after),
     wait: (cost: number) => algorithm.wait(state, limit, run.now, cost),
     fullAfter: () => algorithm.fullAfter(state, limit, run.now),
+    /** Takes what is there, and says so. */
     take(cost: number) {
-      algorithm.take(state, limit, run.now, cost)
+      const left = run.available() - cost
+      expect(algorithm.take(state, limit, run.now, cost)).toBe(left)
+      expect(run.available()).toBe(left)
       const receipt = { at: run.now, cost }
       taken.push(receipt)
       return receipt
@@ -71,9 +74,14 @@ function drive(id: AlgorithmId, limit: Limit, start: number) {
         const [receipt] = taken.splice(refund % Math.max(1, taken.length), 1)
         return receipt !== undefined && run.refund(receipt) > 0
       }
-      const fits = run.available() >= cost
-      if (fits) run.take(cost)
-      return fits
+      const available = run.available()
+      if (available >= cost) {
+        run.take(cost)
+        return true
+      }
+      expect(algorithm.take(state, limit, run.now, cost)).toBe(-1)
+      expect(run.available()).toBe(available)
+      return false
     },
   }
   return run

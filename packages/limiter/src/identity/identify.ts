@@ -5,6 +5,7 @@ import ipaddr from 'ipaddr.js'
 import proxyAddr from 'proxy-addr'
 import { LONGEST_ID, spell } from '../contracts/spelling.ts'
 import { BouncerError } from '../errors.ts'
+import { read } from '../read.ts'
 import { clientOf, isPrivate, normaliseAddress } from './address.ts'
 
 export interface Identity {
@@ -213,17 +214,17 @@ export function createIdentifier({
     return chain
   }
 
-  // What Express has made of a request is slow to read: each of its properties once.
-  return ({ socket, headers }, ipv6Prefix) => {
-    const direct = fromPeer(socket.remoteAddress, ipv6Prefix)
+  return (peer, ipv6Prefix) => {
+    const headers = read(peer, 'headers')
+    const direct = fromPeer(read(peer, 'socket').remoteAddress, ipv6Prefix)
     const forwarded = headerOf(headers, header ?? 'x-forwarded-for')
     if (forwarded === undefined && !forwards(headers)) return direct ?? NOBODY
     // A unix socket's peer has no address; a number of hops, or a function, may trust it all the same, as in Express.
-    const peer = direct?.address ?? NO_ADDRESS
+    const first = direct?.address ?? NO_ADDRESS
     const proxy = { ...(direct ?? NOBODY), probablyProxy: true }
-    if (!trusts(peer, 0)) return direct && !isPrivate(peer) ? direct : { ...proxy, proxy: 'untrusted' }
+    if (!trusts(first, 0)) return direct && !isPrivate(first) ? direct : { ...proxy, proxy: 'untrusted' }
 
-    const hops = walk(peer, forwarded ?? '')
+    const hops = walk(first, forwarded ?? '')
     if (hops.length === 1) return { ...proxy, proxy: 'silent' }
     const last = ownString(hops.at(-1) as string, forwarded)
     const probablyProxy = header ? false : trusts(last, hops.length - 1)

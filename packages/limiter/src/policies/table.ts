@@ -31,7 +31,7 @@ export interface CompiledPolicy {
   /** A request that costs more can never be allowed. */
   readonly maxCost: number
   /** A client untouched for so long has all of its limits whole again: nothing is lost with it. */
-  readonly forgetAfterS: number
+  readonly forgetAfterUs: number
   readonly failMode: FailMode
   /** Absent: its violations never block. */
   readonly penalty: Penalty | undefined
@@ -88,7 +88,7 @@ export function compilePolicy(source: Policy, penalty: Penalty | undefined, defa
     limits,
     cost: source.cost,
     maxCost: Math.min(...limits.map(limit => limit.maxCost)),
-    forgetAfterS: Math.ceil(Math.max(0, ...limits.map(limit => limit.forgetAfterUs)) / 1_000_000),
+    forgetAfterUs: Math.max(0, ...limits.map(limit => limit.forgetAfterUs)),
     failMode: source.failMode ?? defaults.failMode,
     penalty: source.penalty === undefined ? penalty : compilePenalty(source.penalty, source.id),
     source,
@@ -103,7 +103,7 @@ export const noPolicy = (defaults: Defaults): CompiledPolicy => ({
   limits: [],
   cost: 1,
   maxCost: Number.POSITIVE_INFINITY,
-  forgetAfterS: 0,
+  forgetAfterUs: 0,
   failMode: 'open',
   penalty: undefined,
   source: { id: '-', match: [], limits: [], cost: 1, mode: 'enforce' },

@@ -34,16 +34,16 @@ export interface Receipt {
 /** The store's answer. */
 export interface Verdict {
   readonly outcome: 'allowed' | 'limited' | 'blocked'
-  /** Epoch ms by the store's clock. */
-  readonly at: number
+  /** When that was, epoch µs by the store's clock. */
+  readonly now: number
   /** One a limit of the policy; empty when a block refused that is known, while Redis could not be asked about them. */
   readonly limits: readonly LimitVerdict[]
   /** The block that refused, or that this violation has set (then the outcome is `limited`). */
   readonly block?: Block
   /** Violations within the window, when this refusal was one. */
   readonly violations?: number
-  /** When units were taken, epoch µs by the store's clock; absent when none were. For a Receipt. */
-  readonly takenAt?: number
+  /** Units were taken, at `now`: a Receipt can give them back. */
+  readonly taken?: true
 }
 
 /** Everything the store knows of one client. */

@@ -19,8 +19,9 @@ export const fixedWindow: Algorithm<Window> = {
       state.start = now
       state.count = 0
     }
+    if (state.count + cost > limit.limit) return -1
     state.count += cost
-    return fixedWindow.available(state, limit, now)
+    return limit.limit - state.count
   },
   refund(state, limit, now, cost, takenAt) {
     if (takenAt < state.start) return 0

@@ -39,6 +39,7 @@ export const gcra: Algorithm<Gcra> = {
     return Math.max(0, Math.floor(room))
   },
   take(state, limit, now, cost) {
+    if (gcra.available(state, limit, now) < cost) return -1
     owe(state, now, debt(state, limit, now) + cost * interval(limit))
     return gcra.available(state, limit, now)
   },

@@ -37,7 +37,8 @@ export const slidingWindowCounter: Algorithm<TwoBuckets> = {
     return Math.max(0, Math.floor(limit.limit * (1 + SLACK) - estimate))
   },
   take(state, limit, now, cost) {
-    roll(state, limit, now).current += cost
+    if (slidingWindowCounter.available(state, limit, now) < cost) return -1
+    state.current += cost
     return slidingWindowCounter.available(state, limit, now)
   },
   refund(state, limit, now, cost, takenAt) {

@@ -1,7 +1,9 @@
+import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { policySchema } from '../../contracts/index.ts'
 import { compilePolicy } from '../../policies/table.ts'
-import { emptyLog, entryAt, expire, remove, sizeOf, slidingWindow } from './sliding-window.ts'
+import { Log } from './log.ts'
+import { slidingWindow } from './sliding-window.ts'
 
 const NOW = 1.8e15
 const SECOND = 1_000_000
@@ -39,23 +41,84 @@ describe('sliding_window, 100 a minute', () => {
 })
 
 describe('the log', () => {
-  it('keeps its order while it grows and its head wanders', () => {
-    const log = emptyLog()
+  const timesOf = (log: Log) => Array.from({ length: log.size }, (_, i) => log.at(i))
+
+  it.each([4, 100, 5000])('keeps its order while it grows to %i, its head wanders and units are given back', most => {
+    const log = new Log()
     let model: number[] = []
-    for (let time = 0; time < 1000; time++) {
-      log.push(time)
-      model.push(time)
-      if (time % 7 === 0) {
-        const expired = time - (time % 90)
-        expire(log, expired)
+    for (let time = 0; time < most * 4; time++) {
+      if (time % 7 === 0 || model.length === most) {
+        const expired = time - Math.floor(most * 0.9)
+        log.expire(expired)
         model = model.filter(entry => entry >= expired)
       }
+      log.push(time, most)
+      model.push(time)
       if (time % 11 === 0) {
         const gone = model[Math.floor(model.length / 2)] as number
-        expect(remove(log, gone, 2)).toBe(1)
+        expect(log.remove(gone, 2)).toBe(1)
         model = model.filter(entry => entry !== gone)
       }
-      expect(Array.from({ length: sizeOf(log) }, (_, i) => entryAt(log, i))).toEqual(model)
+      if (most <= 100 || time % 97 === 0) expect(timesOf(log)).toEqual(model)
     }
+  })
+
+  it('gives back no more than was taken at a time', () => {
+    const log = new Log()
+    for (const time of [1, 2, 2, 2, 3]) log.push(time, 5)
+    expect([log.remove(2, 2), log.remove(2, 2), log.remove(2, 2), log.remove(4, 1)]).toEqual([2, 1, 0, 0])
+    expect(timesOf(log)).toEqual([1, 3])
+  })
+
+  it('shares memory with others, and never their times', () => {
+    fc.assert(
+      fc.property(
+        fc.array(
+          fc.record({
+            log: fc.nat(9),
+            does: fc.constantFrom('push', 'push', 'push', 'expire', 'clear'),
+            n: fc.nat(40),
+          }),
+          {
+            maxLength: 300,
+          },
+        ),
+        moves => {
+          const logs = Array.from({ length: 10 }, () => ({ log: new Log(), model: [] as number[] }))
+          moves.forEach(({ log: i, does, n }, now) => {
+            const one = logs[i] as (typeof logs)[number]
+            if (does === 'clear') {
+              one.log.clear()
+              one.model = []
+            } else if (does === 'expire') {
+              one.log.expire(now - n)
+              one.model = one.model.filter(time => time >= now - n)
+            } else {
+              for (let unit = 0; unit < n; unit++) one.log.push(now, 1000)
+              one.model.push(...Array<number>(n).fill(now))
+            }
+            for (const { log, model } of logs) expect(timesOf(log)).toEqual(model)
+          })
+        },
+      ),
+      { numRuns: 200 },
+    )
+  })
+
+  it('leaves its room to the next: churn takes no more memory than those who are there', () => {
+    const taken = () => process.memoryUsage().arrayBuffers
+    const fill = () => {
+      const logs = Array.from({ length: 1000 }, () => new Log())
+      for (const log of logs) for (let unit = 0; unit < 100; unit++) log.push(unit, 100)
+      return logs
+    }
+    let logs = fill()
+    const before = taken()
+    for (let round = 0; round < 20; round++) {
+      for (const log of logs) log.clear()
+      logs = fill()
+    }
+    expect(taken() - before).toBeLessThan(1_000_000)
+    expect(logs.every(log => log.size === 100)).toBe(true)
   })
 })

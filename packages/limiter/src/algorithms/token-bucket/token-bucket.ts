@@ -19,6 +19,7 @@ export const tokenBucket: Algorithm<Bucket> = {
   fresh: ({ capacity }, now) => ({ tokens: capacity, lastRefill: now }),
   available: (bucket, limit, now) => Math.floor(tokensAt(bucket, limit, now) + limit.capacity * SLACK),
   take(bucket, limit, now, cost) {
+    if (tokenBucket.available(bucket, limit, now) < cost) return -1
     bucket.tokens = Math.max(0, tokensAt(bucket, limit, now) - cost)
     bucket.lastRefill = now
     return tokenBucket.available(bucket, limit, now)

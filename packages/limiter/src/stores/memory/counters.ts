@@ -1,3 +1,5 @@
+import { release } from '../../algorithms/index.ts'
+
 /**
  * Counter states of one client, by Limit.counter. Nearly every client has one counter only: that one is kept in place, which
  * spares a Map a client (124 bytes of 455).
@@ -26,6 +28,7 @@ export class Counters {
   }
 
   delete(name: string): boolean {
+    release(this.get(name))
     if (name !== this.name) return this.others?.delete(name) ?? false
     this.name = undefined
     this.state = undefined
@@ -33,6 +36,8 @@ export class Counters {
   }
 
   clear(): void {
+    release(this.state)
+    for (const state of this.others?.values() ?? []) release(state)
     this.name = undefined
     this.state = undefined
     this.others = undefined

@@ -5,11 +5,11 @@ import type { Counters } from './counters.ts'
 
 const toMs = (us: number) => Math.ceil(us / 1000)
 
-/** Whether a request fits: no limit asks it to wait. */
-export function fits(limits: readonly LimitVerdict[]): boolean {
-  for (let i = 0; i < limits.length; i++) if (limits[i]?.retryAfterMs !== 0) return false
-  return true
-}
+const asksNoWait = ({ retryAfterMs }: LimitVerdict) => retryAfterMs === 0
+
+/** Whether a request fits. Nearly every policy has one limit, and then nothing is called for each. */
+export const fits = (limits: readonly LimitVerdict[]): boolean =>
+  limits.length === 1 ? asksNoWait(limits[0] as LimitVerdict) : limits.every(asksNoWait)
 
 /**
  * All limits of a policy or none, by the reference algorithms; charges them when all allow. Returns what each says about this
@@ -17,15 +17,14 @@ export function fits(limits: readonly LimitVerdict[]): boolean {
  * allocated but the answer.
  */
 export function decide(policy: CompiledPolicy, counters: Counters, now: number, cost: number): LimitVerdict[] {
-  const { algorithm, limits } = policy
-  const only = limits[0]
-  if (limits.length !== 1 || only === undefined) return decideAll(policy, counters, now, cost)
+  const only = policy.limits[0]
+  if (policy.limits.length !== 1 || only === undefined) return decideAll(policy, counters, now, cost)
+  const { algorithm } = policy
   const known = counters.get(only.counter)
-  if (cost > only.maxCost || (known !== undefined && algorithm.available(known, only, now) < cost)) {
-    return [verdictOf(algorithm, known, only, now, cost)]
-  }
+  if (cost > only.maxCost) return [verdictOf(algorithm, known, only, now, cost)]
   const state = known ?? freshIn(counters, algorithm, only, now)
-  return [charge(algorithm, state, only, now, cost)]
+  const remaining = algorithm.take(state, only, now, cost)
+  return [remaining < 0 ? verdictOf(algorithm, state, only, now, cost) : taken(algorithm, state, only, now, remaining)]
 }
 
 /** What `decide` would say about the limits, without charging. */
@@ -45,7 +44,7 @@ function decideAll(policy: CompiledPolicy, counters: Counters, now: number, cost
   }
   if (cost > policy.maxCost || !limits.every(has)) return measure(policy, counters, now, cost)
   const states = limits.map(limit => counters.get(limit.counter) ?? freshIn(counters, algorithm, limit, now))
-  return limits.map((limit, i) => charge(algorithm, states[i], limit, now, cost))
+  return limits.map((limit, i) => taken(algorithm, states[i], limit, now, algorithm.take(states[i], limit, now, cost)))
 }
 
 function freshIn(counters: Counters, algorithm: Algorithm, limit: Limit, now: number): unknown {
@@ -57,9 +56,8 @@ function freshIn(counters: Counters, algorithm: Algorithm, limit: Limit, now: nu
 const resetOf = (algorithm: Algorithm, state: unknown, limit: Limit, now: number, remaining: number) =>
   remaining >= limit.capacity ? 0 : toMs(algorithm.wait(state, limit, now, remaining + 1))
 
-/** Takes the units; what is left for the next request. */
-function charge(algorithm: Algorithm, state: unknown, limit: Limit, now: number, cost: number): LimitVerdict {
-  const remaining = algorithm.take(state, limit, now, cost)
+/** What is left for the next request, once units were taken. */
+function taken(algorithm: Algorithm, state: unknown, limit: Limit, now: number, remaining: number): LimitVerdict {
   const resetAfterMs = resetOf(algorithm, state, limit, now, remaining)
   return { limit: limit.capacity, windowMs: limit.windowMs, remaining, resetAfterMs, retryAfterMs: 0 }
 }

@@ -181,7 +181,7 @@ export class Batcher {
         failure = verdict
         this.fail([entry], unavailable(verdict.message))
       } else {
-        if (verdict.takenAt !== undefined) counted = true
+        if (verdict.taken) counted = true
         if (!late) listener?.heard(entry.check, verdict, entry.generation)
         entry.resolve(verdict)
       }

@@ -199,26 +199,25 @@ class Reader {
 /** The answers to a batch, in order; what failed alone is an Error. */
 export function decodeBatch(reply: Reply, asked: readonly Asked[]): (Verdict | Error)[] {
   const now = reply[0] as number
-  const at = Math.floor(now / 1000)
   const reader = new Reader(reply)
-  return asked.map(({ check }) => decode(reader, check, now, at))
+  return asked.map(({ check }) => decode(reader, check, now))
 }
 
-function decode(reader: Reader, { policy, peek }: Flagged, now: number, at: number): Verdict | Error {
+function decode(reader: Reader, { policy, peek }: Flagged, now: number): Verdict | Error {
   const code = reader.number()
   if (code >= 0) {
     const limits = policy.limits.map((limit, i) => reader.allowed(limit, i === 0 ? code : reader.number()))
-    return peek ? { outcome: 'allowed', at, limits } : { outcome: 'allowed', at, limits, takenAt: now }
+    return peek ? { outcome: 'allowed', now, limits } : { outcome: 'allowed', now, limits, taken: true }
   }
   if (code === FAILED) return new Error(reader.text())
   const refused = (limit: Limit) => reader.refused(limit)
   if (code === BLOCKED) {
-    return { outcome: 'blocked', at, block: reader.block(), limits: policy.limits.map(refused) }
+    return { outcome: 'blocked', now, block: reader.block(), limits: policy.limits.map(refused) }
   }
   const violations = reader.number()
   return {
     outcome: 'limited',
-    at,
+    now,
     limits: policy.limits.map(refused),
     ...(violations >= 0 && { violations }),
     ...(code === NOW_BLOCKED && { block: reader.block() }),

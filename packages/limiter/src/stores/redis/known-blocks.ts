@@ -71,7 +71,7 @@ export class KnownBlocks {
   learn(
     client: string,
     policy: CompiledPolicy,
-    { block, limits, at }: Pick<Verdict, 'limits' | 'at'> & { readonly block: Block },
+    { block, limits, at }: Pick<Verdict, 'limits'> & { readonly block: Block; readonly at: number },
     generation: number,
   ): boolean {
     if (generation !== this.generation) return false

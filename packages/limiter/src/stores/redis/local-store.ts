@@ -24,7 +24,7 @@ export class LocalStore extends MemoryStore {
     const cost = check.cost > check.policy.maxCost ? check.cost : Math.min(check.cost, share.maxCost)
     // No violations: a block that Redis does not know of could not be lifted everywhere.
     // No receipt: a refund goes to Redis, which never counted this.
-    const { takenAt: _, ...verdict } = super.check({ ...check, policy: share, cost, penalise: false })
+    const { taken: _, ...verdict } = super.check({ ...check, policy: share, cost, penalise: false })
     return verdict
   }
 

@@ -120,13 +120,13 @@ const EXAMPLES: [number, Step[], boolean, boolean][] = [
 ]
 
 /** What both must agree on, to the millisecond. */
-const told = ({ outcome, at, limits, block, violations, takenAt }: Verdict) => ({
+const told = ({ outcome, now, limits, block, violations, taken }: Verdict) => ({
   outcome,
-  at,
+  now,
   limits,
   block,
   violations,
-  takenAt,
+  taken,
 })
 
 describe.each(ALGORITHMS)('%s in Lua and in TypeScript', algorithm => {
@@ -194,7 +194,7 @@ describe.each(ALGORITHMS)('%s in Lua and in TypeScript', algorithm => {
               }
               const ours = peek ? memory.peek(check) : memory.check(check)
               expect(told(theirs)).toEqual(told(ours))
-              if (ours.takenAt !== undefined) last = { client: check.client, policy, cost, takenAt: ours.takenAt }
+              if (ours.taken) last = { client: check.client, policy, cost, takenAt: ours.now }
             }
           } finally {
             memory.close()

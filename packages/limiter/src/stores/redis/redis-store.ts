@@ -255,7 +255,7 @@ export class RedisStore implements Store, Listener {
 
   private blocked({ client, policy }: Check, canAsk: boolean): Verdict | undefined {
     const known = this.known.find(client, policy, canAsk)
-    return known && { outcome: 'blocked', at: this.now(), ...known }
+    return known && { outcome: 'blocked', now: this.now() * 1000, ...known }
   }
 
   private timed(script: Script): Script {
@@ -298,8 +298,9 @@ export class RedisStore implements Store, Listener {
   }
 
   /** What an answer teaches this process, and what of it is written down for people. */
-  heard({ client, policy, route }: Check, { block, outcome, limits, at }: Verdict, generation: number): void {
+  heard({ client, policy, route }: Check, { block, outcome, limits, now }: Verdict, generation: number): void {
     if (policy.shadow) return
+    const at = Math.floor(now / 1000)
     if (block) {
       if (this.known.learn(client, policy, { block, limits, at }, generation)) this.aftermath.blocked(block)
     } else this.known.unlearn(client)
