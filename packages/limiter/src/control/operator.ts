@@ -226,13 +226,22 @@ export class Operator implements ControlPlane, FleetView {
     ]
     const reason = parsed.reason ?? actor.reason
     const forgotten = parsed.forget ? { forgotten: true as const } : {}
-    await events.append({ type: 'unblocked', client: id, by: actor.by, ...reasonOf(reason), lifted, ...forgotten })
-    await this.write(actor, { action: 'unblock', target: id, ...reasonOf(reason), before: result })
-    const { epoch } = await this.state()
-    const seenBy = await this.seenBy(epoch)
-    // Only now: until an instance has seen it, it may still write down what came before.
-    if (parsed.forget) await backend.forget(id)
-    return { ...result, seenBy }
+    const forgetOnceSeen = async () => {
+      const { epoch } = await this.state()
+      const seenBy = await this.seenBy(epoch)
+      // Only now: until an instance has seen it, it may still write down what came before.
+      if (parsed.forget) await backend.forget(id)
+      return seenBy
+    }
+    try {
+      await events.append({ type: 'unblocked', client: id, by: actor.by, ...reasonOf(reason), lifted, ...forgotten })
+      await this.write(actor, { action: 'unblock', target: id, ...reasonOf(reason), before: result })
+    } catch (error) {
+      // It is told to be done: then all of it is.
+      await forgetOnceSeen()
+      throw error
+    }
+    return { ...result, seenBy: await forgetOnceSeen() }
   }
 
   async state(): Promise<ControlState> {

@@ -531,6 +531,9 @@ describe('a user that loses rights one by one', () => {
     const { bouncer, ask } = openBouncer({ redis: { url: server.url }, policies: policies() })
     const { control } = bouncer
     await until('counting', async () => (await ask('a', '/open')).outcome === 'allowed')
+    await control.putPolicy({ id: 'tight', match: '/tight', limits: [{ limit: 1, window: '1h' }] }, undefined, ann)
+    const refusals = async () => (await control.client('nosy')).refusals.length
+    await until('a refusal', async () => (await ask('nosy', '/tight')).outcome === 'limited' && (await refusals()) > 0)
     const before = await control.state()
     await without(redis, '-xadd')
     await expect(
@@ -541,6 +544,10 @@ describe('a user that loses rights one by one', () => {
     const told = await control.block({ client: 'villain' }, ann).catch((error: Error) => error.message)
     expect(told).toMatch(/^block of villain is done, but the audit may not tell of it: NOPERM/)
     expect((await control.blocks()).blocks.map(({ client }) => client)).toEqual(['villain'])
+    await expect(control.unblock('nosy', { forget: true }, ann)).rejects.toThrow(
+      /^unblock of nosy is done, but the audit/,
+    )
+    expect(await refusals()).toBe(0)
     await without(redis, '+xadd')
   })
 })
