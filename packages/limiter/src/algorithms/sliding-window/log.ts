@@ -1,42 +1,52 @@
-/** Where a log's times lie: a part of an array that many logs share. */
-interface Room {
-  readonly times: Float64Array
-  readonly start: number
+/** Times in a slab, 64 kB; a log that needs more has one of its own. */
+const TIMES = 8192
+
+/** An array whose parts, all of one size, are where logs keep their times. */
+class Slab {
   readonly size: number
-}
+  readonly parts: number
+  readonly times: Float64Array
+  /** Where the parts begin that nobody has. */
+  readonly free: number[]
 
-/** How many times a shared array has room for, 64 kB; what takes an eighth of that has an array of its own. */
-const SHARED = 8192
-const OWN = SHARED / 8
-
-const NONE: Room = { times: new Float64Array(0), start: 0, size: 0 }
-
-/** Rooms that were left, by size, for the next log that wants one: no more memory is used than ever was at one time. */
-const left = new Map<number, Room[]>()
-let shared = NONE.times
-let used = 0
-
-function take(size: number): Room {
-  const known = left.get(size)?.pop()
-  if (known) return known
-  if (size >= OWN) return { times: new Float64Array(size), start: 0, size }
-  if (used + size > shared.length) {
-    shared = new Float64Array(SHARED)
-    used = 0
+  constructor(size: number) {
+    this.size = size
+    this.parts = Math.max(1, Math.floor(TIMES / size))
+    this.times = new Float64Array(this.parts * size)
+    this.free = Array.from({ length: this.parts }, (_, i) => i * size)
   }
-  used += size
-  return { times: shared, start: used - size, size }
 }
 
-function leave(room: Room): void {
-  if (room.size === 0 || room.size >= OWN) return
-  const known = left.get(room.size)
-  if (known) known.push(room)
-  else left.set(room.size, [room])
+/** Slabs with parts that nobody has, by the size of a part. */
+const open = new Map<number, Slab[]>()
+
+function openOf(size: number): Slab[] {
+  const known = open.get(size)
+  if (known) return known
+  const slabs: Slab[] = []
+  open.set(size, slabs)
+  return slabs
+}
+
+function takePart(size: number): { slab: Slab; start: number } {
+  const slabs = openOf(size)
+  if (slabs.length === 0) slabs.push(new Slab(size))
+  const slab = slabs.at(-1) as Slab
+  const start = slab.free.pop() as number
+  if (slab.free.length === 0) slabs.pop()
+  return { slab, start }
+}
+
+function leavePart(slab: Slab, start: number): void {
+  const slabs = openOf(slab.size)
+  if (slab.free.push(start) === 1) slabs.push(slab)
+  // Nobody is left in it; one is kept for who comes next.
+  if (slab.free.length === slab.parts && slabs.length > 1) slabs.splice(slabs.indexOf(slab), 1)
 }
 
 const FIRST = 16
 const GROWTH = 8
+const NONE = new Float64Array(0)
 
 /**
  * The times at which units were taken, epoch µs, oldest first: a ring that grows. In an array a log, on the collector's heap,
@@ -44,11 +54,13 @@ const GROWTH = 8
  */
 export class Log {
   size = 0
-  private times = NONE.times
+  private times: Float64Array = NONE
+  /** Where its part of `times` begins, and how many times that holds. */
   private start = 0
   private capacity = 0
-  /** Where in its room the oldest is. */
+  /** Where in its part the oldest is. */
   private head = 0
+  private slab: Slab | undefined
 
   /** An entry, 0 the oldest. */
   at(index: number): number {
@@ -82,10 +94,15 @@ export class Log {
     return gone
   }
 
-  /** Forgets all and leaves its room. */
+  /** Forgets all and leaves its place to others. */
   clear(): void {
+    if (this.slab) leavePart(this.slab, this.start)
+    this.slab = undefined
+    this.times = NONE
+    this.start = 0
+    this.capacity = 0
+    this.head = 0
     this.size = 0
-    this.move(NONE)
   }
 
   private place(index: number): number {
@@ -95,16 +112,13 @@ export class Log {
 
   private grow(most: number): void {
     const next = this.capacity === 0 ? FIRST : this.capacity * GROWTH
-    this.move(take(Math.max(this.size + 1, Math.min(next, most))))
-  }
-
-  private move(room: Room): void {
-    const { times, start, capacity: size } = this
-    for (let i = 0; i < this.size; i++) room.times[room.start + i] = this.at(i)
-    leave({ times, start, size })
-    this.times = room.times
-    this.start = room.start
-    this.capacity = room.size
+    const { slab, start } = takePart(Math.max(this.size + 1, Math.min(next, most)))
+    for (let i = 0; i < this.size; i++) slab.times[start + i] = this.at(i)
+    if (this.slab) leavePart(this.slab, this.start)
+    this.slab = slab
+    this.times = slab.times
+    this.start = start
+    this.capacity = slab.size
     this.head = 0
   }
 }

@@ -1,5 +1,7 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { policySchema } from '../../contracts/index.ts'
 import { compilePolicy } from '../../policies/table.ts'
 import { Log } from './log.ts'
@@ -105,20 +107,29 @@ describe('the log', () => {
     )
   })
 
-  it('leaves its room to the next: churn takes no more memory than those who are there', () => {
-    const taken = () => process.memoryUsage().arrayBuffers
-    const fill = () => {
-      const logs = Array.from({ length: 1000 }, () => new Log())
+  it('leaves its place to the next: churn takes no more memory than who is there, and little stays when nobody is', async () => {
+    setFlagsFromString('--expose-gc')
+    const collect = runInNewContext('gc') as () => void
+    const taken = () => {
+      collect()
+      return process.memoryUsage().arrayBuffers
+    }
+    const filled = (length: number) => {
+      const logs = Array.from({ length }, () => new Log())
       for (const log of logs) for (let unit = 0; unit < 100; unit++) log.push(unit, 100)
       return logs
     }
-    let logs = fill()
-    const before = taken()
+    const empty = taken()
+    const logs = filled(10_000)
+    const full = taken() - empty
+    expect(full).toBeGreaterThan(7_000_000)
     for (let round = 0; round < 20; round++) {
-      for (const log of logs) log.clear()
-      logs = fill()
+      for (const log of logs.splice(0, 5000)) log.clear()
+      logs.push(...filled(5000))
     }
-    expect(taken() - before).toBeLessThan(1_000_000)
+    await vi.waitFor(() => expect((taken() - empty) / full).toBeLessThan(1.1), 10_000)
     expect(logs.every(log => log.size === 100)).toBe(true)
+    for (const log of logs) log.clear()
+    await vi.waitFor(() => expect((taken() - empty) / full).toBeLessThan(0.1), 10_000)
   })
 })
