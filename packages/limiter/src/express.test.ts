@@ -632,6 +632,64 @@ describe.each(
 describe.each([
   ['Express 5', express5],
   ['Express 4', express4],
+] as const)('behind others in %s', (_, express) => {
+  async function listening(use: (app: express5.Express, bouncer: Bouncer) => void, options: BouncerOptions) {
+    const bouncer = createBouncer(options)
+    const app = express() as express5.Express
+    use(app, bouncer)
+    const server = createServer(app)
+    await once(server.listen(0, '127.0.0.1'), 'listening')
+    cleanups.push(async () => {
+      server.closeAllConnections()
+      server.close()
+      await bouncer.close()
+    })
+    return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  }
+
+  test.each(['', '/api'])('a url that was rewritten counts as what it is routed by, mounted in "%s"', async mount => {
+    const policies = [policy(9, { id: 'rest' }), policy(2, { id: 'login', match: `POST ${mount}/login` })]
+    const url = await listening(
+      (app, bouncer) => {
+        const inner = express.Router()
+        inner.use((req, _res, next) => {
+          if (req.url.startsWith('/v2/')) req.url = req.url.slice(3)
+          next()
+        })
+        inner.use(bouncer.express())
+        inner.post('/login', (req, res) => void res.json(req.bouncer?.policy))
+        app.use(mount === '' ? '/' : mount, inner)
+      },
+      { policies },
+    )
+    const post = async (path: string) => (await fetch(`${url}${mount}${path}`, { method: 'POST' })).status
+    expect([await post('/v2/login'), await post('/login'), await post('/v2/login?x=1')]).toEqual([200, 200, 429])
+  })
+
+  test.each([
+    ['is gone on with when it is allowed, and ended when it is not', false, ['begun answered', 'begun ']],
+    ['is left alone when it is over', true, ['begun ', 'begun ']],
+  ])('an answer that somebody has begun before %s', async (_, ended, expected) => {
+    const url = await listening(
+      (app, bouncer) => {
+        app.use((_req, res, next) => {
+          if (ended) res.end('begun ')
+          else res.write('begun ')
+          next()
+        })
+        app.use(bouncer.express(), (_req, res) => void res.end('answered'))
+      },
+      { policies: [policy(1)] },
+    )
+    const answers = []
+    for (let i = 0; i < 2; i++) answers.push(await (await fetch(url)).text())
+    expect(answers).toEqual(expected)
+  })
+})
+
+describe.each([
+  ['Express 5', express5],
+  ['Express 4', express4],
 ] as const)('a policy for what routers serve that are mounted in %s', (_, express) => {
   const app = () => {
     const bouncer = createBouncer({
@@ -708,17 +766,20 @@ describe.each([
     ['/x/../big/file.txt', 'whole', 'big'],
     ['/./big/file.txt', 'whole', 'big'],
     ['/big/%2e/file.txt?x=1', 'whole', 'big'],
+    ['/%64ear.txt', 'dear', 'dear'],
   ])('no spelling of escapes and dots reaches what it decodes past it: %s', async (path, served, expected) => {
     const bouncer = createBouncer({
       policies: [
         policy(9, { id: 'rest' }),
         policy(5, { id: 'admin', match: '/users/admin' }),
         policy(5, { id: 'big', match: '/big/*' }),
+        policy(90, { id: 'dear', match: '/dear.txt', cost: 30 }),
       ],
     })
     const root = mkdtempSync(join(tmpdir(), 'bouncer-static-'))
     mkdirSync(join(root, 'big'))
     writeFileSync(join(root, 'big', 'file.txt'), 'whole')
+    writeFileSync(join(root, 'dear.txt'), 'dear')
     const app = express()
     app.use(bouncer.express())
     app.use(express.static(root))

@@ -18,7 +18,7 @@ declare global {
 }
 
 type Request = IncomingMessage & {
-  originalUrl?: string
+  baseUrl?: string
   /** What parseurl has made of `url`, and keeps with the request. */
   _parsedUrl?: { readonly _raw?: string; readonly pathname: string | null }
   bouncer?: Decision
@@ -100,17 +100,24 @@ export function expressMiddleware<Req extends IncomingMessage>(decider: Decider,
   function answer(req: Request, res: ServerResponse, next: Next, decision: Decision): void {
     const { origin } = read(req, 'headers')
     req.bouncer = decision
-    const gone = read(res, 'destroyed')
-    if (refundWhen && !gone && decision.outcome === 'allowed') {
+    // The client went away while we asked: there is nobody to answer, and no work to be done for them.
+    if (read(res, 'destroyed')) return
+    if (refundWhen && decision.outcome === 'allowed') {
       // `finish` is never told of an aborted response, `close` is.
       res.once('close', () => void (res.writableFinished && refund(res, decision)))
     }
-    // The client went away while we asked: there is nobody to answer, and no work to be done for them.
-    if (gone || read(res, 'headersSent')) return
+    if (read(res, 'headersSent')) return goOn(res, next, decision)
     decider.setHeaders(res, decision, style)
     if (origin !== undefined && style !== 'none') expose(res)
     if (!isAllowed(decision)) return refuse(req, res, decision)
     next()
+  }
+
+  /** Somebody has begun to answer before us (a stream of events, say): too late to tell, not to refuse. */
+  function goOn(res: ServerResponse, next: Next, decision: Decision): void {
+    if (res.writableEnded) return
+    if (isAllowed(decision)) next()
+    else res.end()
   }
 
   async function refund(res: ServerResponse, decision: Decision): Promise<void> {
@@ -134,11 +141,16 @@ export function expressMiddleware<Req extends IncomingMessage>(decider: Decider,
   }
 }
 
-/** As Express routes it. Where nothing has been mounted, it has parsed this very url already. */
+/** As Express routes it: by `url`, which others may have rewritten, behind what mounts have taken off it. */
 function pathOf(req: Request): string {
+  const mounted = read(req, 'baseUrl')
+  // Connect tells only in `originalUrl` what its mounts have taken off; Node alone has neither.
+  if (mounted === undefined) return parseUrl.original(req)?.pathname ?? '/'
+  // Express has parsed this very url already.
   const known = read(req, '_parsedUrl')
-  const parsed = known?._raw === (read(req, 'originalUrl') ?? read(req, 'url')) ? known : parseUrl.original(req)
-  return parsed?.pathname ?? '/'
+  const path = (known?._raw === read(req, 'url') ? known : parseUrl(req))?.pathname ?? '/'
+  if (mounted === '') return path
+  return path === '/' ? mounted : mounted + path
 }
 
 function expose(res: ServerResponse): void {

@@ -200,8 +200,9 @@ function stricter(stands: CompiledPolicy | undefined, read: CompiledPolicy | und
   return rateOf(read) < rateOf(stands) ? read : stands
 }
 
-/** Units a ms that a policy lets through in the long run. */
-const rateOf = ({ limits }: CompiledPolicy) => Math.min(...limits.map(({ limit, windowMs }) => limit / windowMs))
+/** Requests a ms that a policy lets through in the long run. */
+const rateOf = ({ limits, cost }: CompiledPolicy) =>
+  Math.min(...limits.map(({ limit, windowMs }) => limit / (windowMs * cost)))
 
 /** Two policies of the same specificity that could match one request: nobody could say which one wins. */
 function refuseTies(rows: readonly Row[]): void {

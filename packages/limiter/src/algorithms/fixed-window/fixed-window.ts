@@ -19,9 +19,10 @@ export const fixedWindow: Algorithm<Window> = {
       state.start = now
       state.count = 0
     }
-    if (state.count + cost > limit.limit) return -1
+    const left = Math.max(0, limit.limit - state.count) - cost
+    if (left < 0) return -1
     state.count += cost
-    return limit.limit - state.count
+    return left
   },
   refund(state, limit, now, cost, takenAt) {
     if (takenAt < state.start) return 0

@@ -12,7 +12,7 @@ export const slidingWindow: Algorithm<Log> = {
   },
   take(log, { limit, windowUs }, now, cost) {
     log.expire(now - windowUs)
-    const left = limit - log.size - cost
+    const left = Math.max(0, limit - log.size) - cost
     if (left < 0) return -1
     for (let i = 0; i < cost; i++) log.push(now, limit)
     return left
