@@ -170,6 +170,46 @@ describe('the embedded store’s memory', () => {
     expect(store.health().forgotten).toBe(forgotten)
   })
 
+  test('whoever is idle goes before whom something counts of, whichever was used first', () => {
+    const { store, time, block, isBlocked, names, advance } = open(100)
+    const windowOf = (window: string) =>
+      compilePolicy(policySchema.parse({ id: window, limits: [{ limit: 2, window }] }), undefined, {
+        algorithm: 'sliding_window',
+        failMode: 'open',
+      })
+    const [hour, second] = [windowOf('1h'), windowOf('1s')]
+    const check = (client: string, policy: typeof hour) =>
+      store.check({ client, policy, cost: 1, route: '', penalise: false }).outcome
+    for (let i = 0; i < 3; i++) check('victim', hour)
+    for (const client of names('blocked', 5)) block(client)
+    for (const client of names('idle', 94)) for (let i = 0; i < 2; i++) check(client, second)
+    advance(5000)
+    for (let round = 0; round < 3; round++) {
+      for (const client of names(`newcomer-${round}`, 90)) {
+        time.us += 1000
+        check(client, second)
+      }
+      advance(5000)
+    }
+    expect(check('victim', hour)).toBe('limited')
+    expect(names('blocked', 5).every(isBlocked)).toBe(true)
+    expect(store.health().forgotten).toBe(0)
+  })
+
+  test('finds who is idle since a block ended, or an unblock', () => {
+    const { store, check, block, names, advance, left } = open(20)
+    for (const client of names('kept', 10)) check(client, 3)
+    for (const client of names('blocked', 10)) block(client, 60_000)
+    check('first')
+    expect(store.health().forgotten).toBe(1)
+    advance(61_000)
+    for (const client of names('more', 10)) check(client)
+    store.unblock('kept-5', {})
+    check('last')
+    expect(store.health().forgotten).toBe(1)
+    expect(names('kept', 10).map(left)).toEqual([4, 1, 1, 1, 1, 4, 1, 1, 1, 1])
+  })
+
   test('an operator’s own block goes last of all', () => {
     const { block, isBlocked, names, offend, check, store } = offenders(10)
     for (const client of names('banned', 9)) block(client)

@@ -139,6 +139,8 @@ export class MemoryStore implements Store {
   private readonly lightPlaces: number
   /** Goes round all clients, a part each second. */
   private round: Iterator<Client> | undefined
+  /** Before this tick nobody is idle, as far as is known: then nobody is looked for when room is wanted. */
+  private idleFrom = 0
   /** Clients of whom something still counted, and that had to go for others. */
   private forgotten = 0
 
@@ -170,7 +172,10 @@ export class MemoryStore implements Store {
     const limits = decide(policy, client, now, cost)
     const tick = this.tick(now)
     const idleAt = this.tick(now + policy.forgetAfterUs) + 1
-    if (client.idleAt < idleAt) client.idleAt = idleAt
+    if (client.idleAt < idleAt) {
+      client.idleAt = idleAt
+      if (idleAt < this.idleFrom) this.idleFrom = idleAt
+    }
     if (fits(limits)) {
       this.touch(client, isNear(limits) ? HOT : COLD, tick)
       return { outcome: 'allowed', now, limits, taken: true }
@@ -257,7 +262,11 @@ export class MemoryStore implements Store {
         misdeeds.graceUntil = now + graceMs * 1000
         keep(misdeeds, misdeeds.graceUntil)
       }
-      if (!keepCounters) forgiven.clear()
+      if (!keepCounters) {
+        forgiven.clear()
+        forgiven.idleAt = 0
+      }
+      this.idleFrom = 0
       this.tiers.place(forgiven, graceMs > 0 || keepCounters ? HOT : COLD)
     }
     return {
@@ -307,6 +316,7 @@ export class MemoryStore implements Store {
     const [, kind = '', id = '', rest = ''] = /^([a-z_]+):\{(.*)\}(.*)$/.exec(key) ?? []
     const client = this.clients.get(id)
     if (!client) return false
+    this.idleFrom = 0
     if (kind !== 'block') return client.delete(`${kind}${rest}`)
     const was = client.block !== undefined
     client.block = undefined
@@ -360,6 +370,7 @@ export class MemoryStore implements Store {
   ): Block {
     const since = Math.floor(now / 1000)
     client.block = { client: client.id, ...why, since, until: since + durationMs }
+    this.idleFrom = Math.min(this.idleFrom, this.idleFromOf(client))
     this.tiers.place(client, tierOf(client.block))
     return client.block
   }
@@ -402,9 +413,12 @@ export class MemoryStore implements Store {
   /** Makes room for a light client. */
   private evict(now: number): void {
     const { tiers } = this
-    const [light, near, blocked] = [tiers.first(COLD), tiers.first(HOT), tiers.first(BLOCKED)]
-    const idle = [light, near, blocked, tiers.first(BANNED)].find(client => client && this.isIdle(client, now))
+    const first = () => [COLD, HOT, BLOCKED, BANNED].map(tier => tiers.first(tier as Tier))
+    const idle = first().find(client => client && this.isIdle(client, now))
     if (idle) return this.forget(idle)
+    // Who was used first need not be idle first: windows differ.
+    if (this.idleFrom <= this.tick(now) && this.forgetIdle(now)) return
+    const [light, near, blocked] = first()
     const beyondTheirs = tiers.sizes[COLD] >= this.lightPlaces ? light : undefined
     const victim = beyondTheirs ?? near ?? blocked ?? light ?? tiers.first(BANNED)
     if (!victim) return
@@ -418,6 +432,24 @@ export class MemoryStore implements Store {
       this.blockOf(client, now) === undefined &&
       (client.misdeeds === undefined || client.misdeeds.keptUntil <= now)
     )
+  }
+
+  /** The tick from which on a client is idle if nothing happens, or one before that. */
+  private idleFromOf({ idleAt, block, misdeeds }: Client): number {
+    return Math.max(idleAt, block ? this.tick(block.until * 1000) : 0, misdeeds ? this.tick(misdeeds.keptUntil) : 0)
+  }
+
+  /** Forgets all who are idle; whether there were any. */
+  private forgetIdle(now: number): boolean {
+    const before = this.clients.size
+    let next = Number.MAX_SAFE_INTEGER
+    for (const client of this.clients.values()) {
+      if (this.isIdle(client, now)) this.forget(client)
+      else next = Math.min(next, this.idleFromOf(client))
+    }
+    // Looking at all takes milliseconds: not twice in a tick.
+    this.idleFrom = Math.max(next, this.tick(now) + 1)
+    return this.clients.size < before
   }
 
   /** Lets go of what has expired: at once of who is idle, of the rest of it in one that is remembered for longer. */
