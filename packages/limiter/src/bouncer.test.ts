@@ -306,6 +306,16 @@ describe('a shadow policy', () => {
     expect(JSON.stringify(bouncer.headers(fifth))).not.toContain('trial')
   })
 
+  test('gets back what it took when the request is refunded, once', async () => {
+    const { bouncer, send } = open({ policies: [policy(9), policy(5, { id: 'trial', mode: 'shadow', cost: 2 })] })
+    for (let i = 0; i < 4; i++) {
+      const decision = await send()
+      expect(decision).toMatchObject({ remaining: 8, shadow: { outcome: 'allowed', remaining: 3 } })
+      expect([await bouncer.refund(decision), await bouncer.refund(decision)]).toEqual([1, 0])
+    }
+    expect(await send()).toMatchObject({ remaining: 8, shadow: { remaining: 3 } })
+  })
+
   test('goes on counting while the client is over the enforced limit, and has no say while a block refuses it', async () => {
     const { times } = open({ policies: [policy(1), policy(20, { id: 'trial', mode: 'shadow' })] })
     expect(await times(5)).toMatchObject({ outcome: 'limited', shadow: { outcome: 'allowed', remaining: 15 } })

@@ -5,7 +5,7 @@ import { isAllowed } from './contracts/index.ts'
 import { fleetStatus } from './control/fleet-status.ts'
 import { usageOf } from './control/insight.ts'
 import { Operator } from './control/operator.ts'
-import { fromVerdict, policyOf, takeReceipt, withoutStore } from './decision.ts'
+import { fromVerdict, policyOf, type Trial, takeReceipts, withoutStore } from './decision.ts'
 import { BouncerError } from './errors.ts'
 import type { EventLog } from './events/event-log.ts'
 import { Reporter } from './events/reporter.ts'
@@ -102,7 +102,7 @@ export class Bouncer implements Decider {
 
     const shadow = rules.table.matchShadow(request.method, request.path)
     let verdict: Answer<Verdict>
-    let trial: Answer<Verdict | undefined>
+    let trial: Answer<Trial | undefined>
     try {
       verdict = backend.store.check(check)
       // Asked in the same turn, so that it travels in the same batch; a flood of a known block asks nothing.
@@ -113,7 +113,7 @@ export class Bouncer implements Decider {
       return this.done(this.degraded(check, error), check, started)
     }
     if (!(verdict instanceof Promise) && !(trial instanceof Promise)) {
-      return this.done(fromVerdict(check, verdict, shadow && shadowOf(shadow, verdict, trial)), check, started)
+      return this.done(fromVerdict(check, verdict, trial), check, started)
     }
     // No more promises than it takes: nearly every check has no shadow beside it.
     const failed = (error: unknown) => this.done(this.degraded(check, error), check, started)
@@ -124,7 +124,7 @@ export class Bouncer implements Decider {
       )
     }
     return Promise.all([verdict, trial]).then(
-      ([verdict, trial]) => this.done(fromVerdict(check, verdict, shadowOf(shadow, verdict, trial)), check, started),
+      ([verdict, trial]) => this.done(fromVerdict(check, verdict, trial), check, started),
       failed,
     )
   }
@@ -138,8 +138,11 @@ export class Bouncer implements Decider {
 
   /** Gives back what a decision took, once; returns the units that came back. */
   refund(decision: Decision): Answer<number> {
-    const receipt = takeReceipt(decision)
-    return receipt ? this.backend.store.refund(receipt) : 0
+    const { store } = this.backend
+    const [receipt, trial] = takeReceipts(decision)
+    // What a policy on trial took is not what is told: that it cannot be given back concerns nobody.
+    if (trial) void Promise.resolve(store.refund(trial)).catch(() => {})
+    return receipt ? store.refund(receipt) : 0
   }
 
   /** Where a client stands under every policy in force, and its block. */
@@ -250,9 +253,13 @@ export class Bouncer implements Decider {
   }
 
   /** What a shadow policy says; when it cannot be asked it has no say. */
-  private tryShadow(check: Check): Answer<Verdict | undefined> {
-    const trial = this.backend.store.check({ ...check, penalise: false })
-    return trial instanceof Promise ? trial.catch(() => undefined) : trial
+  private tryShadow(check: Check): Answer<Trial | undefined> {
+    const verdict = this.backend.store.check({ ...check, penalise: false })
+    if (!(verdict instanceof Promise)) return { ...check, verdict }
+    return verdict.then(
+      verdict => ({ ...check, verdict }),
+      () => undefined,
+    )
   }
 
   private byList({ skip }: RequestToCheck, { address }: Identity, check: Check): Decision | undefined {
@@ -341,16 +348,6 @@ export class Bouncer implements Decider {
 }
 
 const sumOf = (counts: readonly number[]) => counts.reduce((sum, count) => sum + count, 0)
-
-/** Whoever a block refuses is no measure of a policy on trial. */
-const shadowOf = (policy: CompiledPolicy, verdict: Verdict, trial: Verdict | undefined): Decision['shadow'] =>
-  trial && trial.outcome !== 'blocked' && verdict.outcome !== 'blocked'
-    ? {
-        policy: policy.id,
-        outcome: trial.outcome,
-        remaining: Math.min(...trial.limits.map(({ remaining }) => remaining)),
-      }
-    : undefined
 
 /** A limiter, ready at once. Throws a BouncerError with a `code` and a `mend` for options that cannot work or are unsafe. */
 export const createBouncer = (options: BouncerOptions = {}): Bouncer => new Bouncer(options)

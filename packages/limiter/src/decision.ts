@@ -9,6 +9,7 @@ interface Internal {
   readonly policy: CompiledPolicy | undefined
   /** Absent: nothing was taken, or it was given back. */
   takenAt: number | undefined
+  readonly trial?: Trial | undefined
 }
 
 type Made = Decision & { readonly [INTERNAL]?: Internal }
@@ -16,14 +17,31 @@ type Made = Decision & { readonly [INTERNAL]?: Internal }
 /** The policy that a decision was made under. */
 export const policyOf = (decision: Decision): CompiledPolicy | undefined => (decision as Made)[INTERNAL]?.policy
 
-/** The decision's receipt, the first time it is asked for. */
-export function takeReceipt(decision: Decision): Receipt | undefined {
+/** Receipts of what a decision took, then of what a policy on trial did, the first time they are asked for. */
+export function takeReceipts(decision: Decision): Receipt[] {
   const internal = (decision as Made)[INTERNAL]
-  if (internal?.policy === undefined || internal.takenAt === undefined) return undefined
-  const { policy, takenAt } = internal
+  if (internal?.policy === undefined || internal.takenAt === undefined) return []
+  const { policy, takenAt, trial } = internal
   internal.takenAt = undefined
-  return { client: decision.client, policy, cost: decision.cost, takenAt }
+  const { client, cost } = decision
+  return [
+    { client, policy, cost, takenAt },
+    ...(trial?.verdict.taken ? [{ client, policy: trial.policy, cost: trial.cost, takenAt: trial.verdict.now }] : []),
+  ]
 }
+
+/** What a shadow policy says of the same request. */
+export interface Trial {
+  readonly policy: CompiledPolicy
+  readonly cost: number
+  readonly verdict: Verdict
+}
+
+/** Whoever a block refuses is no measure of a policy on trial. */
+const shadowOf = ({ policy, verdict: { outcome, limits } }: Trial, verdict: Verdict): Decision['shadow'] =>
+  outcome !== 'blocked' && verdict.outcome !== 'blocked'
+    ? { policy: policy.id, outcome, remaining: Math.min(...limits.map(({ remaining }) => remaining)) }
+    : undefined
 
 /** The limit that decides what the client is told: the one it has to wait for longest, else the one with the least left. */
 function binding(limits: readonly LimitVerdict[]): LimitVerdict | undefined {
@@ -50,8 +68,9 @@ const msOf = ({ now }: Verdict) => Math.floor(now / 1000)
 const takenAt = ({ now, taken }: Verdict) => (taken ? now : undefined)
 
 /** A store's verdict as a decision. */
-export function fromVerdict(asked: Asked, verdict: Verdict, shadow?: Decision['shadow']): Decision {
-  if (verdict.outcome === 'allowed' && asked.policy.limits.length > 0 && !shadow) return allowed(asked, verdict)
+export function fromVerdict(asked: Asked, verdict: Verdict, trial?: Trial): Decision {
+  if (verdict.outcome === 'allowed' && asked.policy.limits.length > 0 && !trial) return allowed(asked, verdict)
+  const shadow = trial && shadowOf(trial, verdict)
   const { client, policy, cost } = asked
   const { limits, block, violations } = verdict
   const at = msOf(verdict)
@@ -66,7 +85,7 @@ export function fromVerdict(asked: Asked, verdict: Verdict, shadow?: Decision['s
     ...(block && { block }),
     ...(violations !== undefined && { violations }),
     ...(shadow && { shadow }),
-    [INTERNAL]: { policy, takenAt: takenAt(verdict) },
+    [INTERNAL]: { policy, takenAt: takenAt(verdict), trial: verdict.taken && trial },
   }
   const left = { limit: bound?.limit ?? 0, remaining: bound?.remaining ?? 0, resetAfterMs: bound?.resetAfterMs ?? 0 }
   if (verdict.outcome === 'allowed') {

@@ -52,7 +52,7 @@ export interface BouncerOptions {
   failMode?: FailMode
   /** The embedded store remembers at most so many clients. Default 100,000. */
   maxClients?: number
-  /** The embedded store's time, µs since the epoch, never backwards. Default: the process's monotonic clock. */
+  /** The embedded store's time, µs since the epoch; where it runs backwards, time stands still. Default: the process's monotonic clock. */
   clock?: () => number
   /** Name of this process in events and the fleet view. Default `hostname:pid`. */
   instance?: string

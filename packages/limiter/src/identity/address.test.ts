@@ -26,7 +26,9 @@ describe('an address', () => {
     ['2001:db8::1:80', '2001:db8::1:80'],
     // An IPv4-compatible address is not the IPv4 address, least of all loopback.
     ['::127.0.0.1', '::7f00:1'],
-    ['64:ff9b::1.2.3.4', '64:ff9b::102:304'],
+    ['64:ff9b::1.2.3.4', '1.2.3.4'],
+    ['64:ff9b::127.0.0.1', '64:ff9b::7f00:1'],
+    ['64:ff9b::10.0.0.1', '64:ff9b::a00:1'],
   ])('%j is spelled %s', (text, spelled) => expect(normaliseAddress(text)).toBe(spelled))
 
   it.each([

@@ -2,7 +2,7 @@ import { isIP } from 'node:net'
 import ipaddr from 'ipaddr.js'
 
 /**
- * The one spelling of an address: no zone, brackets or port, IPv4-mapped IPv6 as IPv4, IPv6 as RFC 5952 says.
+ * The one spelling of an address: no zone, brackets or port, IPv4 in IPv6 (mapped, 64:ff9b::/96) as IPv4, IPv6 as RFC 5952 says.
  * `undefined` for anything that is not an address.
  */
 export function normaliseAddress(text: string | undefined): string | undefined {
@@ -21,7 +21,18 @@ export function normaliseAddress(text: string | undefined): string | undefined {
   if (family === 0) return undefined
   // ipaddr.js would read the long-dead ::1.2.3.4 as the IPv4 address: ::127.0.0.1 is not loopback.
   const ipv6 = ipaddr.IPv6.parse(bare.replace(/^::(?=\d+\.)/, '0::'))
-  return ipv6.isIPv4MappedAddress() ? ipv6.toIPv4Address().toString() : ipv6.toRFC5952String()
+  if (ipv6.isIPv4MappedAddress()) return ipv6.toIPv4Address().toString()
+  return globalIPv4In(ipv6) ?? ipv6.toRFC5952String()
+}
+
+/**
+ * An IPv4 client as an IPv6-only data centre sees it (RFC 7755): by its network, all of IPv4 would be one client. RFC 6052, 3.1:
+ * no other than global addresses are written so; `64:ff9b::127.0.0.1` is not loopback.
+ */
+function globalIPv4In(ipv6: ipaddr.IPv6): string | undefined {
+  if (ipv6.range() !== 'rfc6052') return undefined
+  const ipv4 = ipaddr.fromByteArray(ipv6.toByteArray().slice(12))
+  return ipv4.range() === 'unicast' ? ipv4.toString() : undefined
 }
 
 /** The network `prefix` bits wide that a normalised address lies in, as bytes. */

@@ -208,6 +208,7 @@ export function createIdentifier({
     for (let i = listed.length - 1; i >= 0; i--) {
       if (!trusts(chain.at(-1) as string, chain.length - 1)) break
       const hop = normaliseAddress(listed[i])
+      // Nor is an empty one passed over: it stands for somebody whom a proxy could not name, and what is left of it is theirs.
       if (!hop) break
       chain.push(hop)
     }

@@ -295,6 +295,21 @@ describe('the embedded store’s memory', () => {
     expect(clients()).toBe(0)
   })
 
+  test.each([
+    ['runs backwards', -3_600_000_000],
+    ['is no number any more', Number.NaN],
+  ])('time stands still while its clock %s', (_, by) => {
+    const { store, time, check } = open(10)
+    check('client', 4)
+    time.us += 1000
+    const before = check('client')
+    time.us += by
+    expect(store.now()).toBe(before.now / 1000)
+    expect(check('client')).toEqual(before)
+    time.us = START + 3_600_001_000
+    expect(check('client').outcome).toBe('allowed')
+  })
+
   test('reads its time from the clock it is given, in whole milliseconds', () => {
     const { store, time } = open(10)
     time.us = START + 1999

@@ -115,10 +115,20 @@ export const monotonicMicros = (): number => Math.floor((timeOrigin + stopwatch.
 const stopwatch = performance
 const { timeOrigin } = stopwatch
 
+/** Somebody else's clock, held to what it has promised: never back, always a number. */
+function heldTo(clock: () => number): () => number {
+  let last = clock()
+  return () => {
+    const now = clock()
+    if (now > last) last = now
+    return last
+  }
+}
+
 export interface MemoryStoreOptions {
   /** At most so many clients are remembered. Default 100,000. */
   maxClients?: number | undefined
-  /** µs since the epoch; must not run backwards. */
+  /** µs since the epoch; where it runs backwards, time stands still. */
   clock?: (() => number) | undefined
 }
 
@@ -144,11 +154,11 @@ export class MemoryStore implements Store {
   /** Clients of whom something still counted, and that had to go for others. */
   private forgotten = 0
 
-  constructor({ maxClients = 100_000, clock = monotonicMicros }: MemoryStoreOptions = {}) {
+  constructor({ maxClients = 100_000, clock }: MemoryStoreOptions = {}) {
     this.maxClients = maxClients
     this.lightPlaces = Math.max(1, Math.floor(maxClients / 10))
-    this.clock = clock
-    this.startedAt = clock()
+    this.clock = clock ? heldTo(clock) : monotonicMicros
+    this.startedAt = this.clock()
     this.sweeper = setInterval(() => this.sweep(), 1000)
     this.sweeper.unref()
   }
