@@ -158,6 +158,16 @@ export async function inFlight(check: (i: number) => unknown, inFlight: number, 
   await Promise.all(Array.from({ length: inFlight }, lane))
 }
 
+/** Bytes of heap and buffers that this process holds on to, by forced collections. */
+export async function held(): Promise<number> {
+  for (let i = 0; i < 3; i++) {
+    globalThis.gc?.()
+    await nextTurn()
+  }
+  const { heapUsed, external } = process.memoryUsage()
+  return heapUsed + external
+}
+
 export interface Cost {
   readonly seconds: number
   /** Of this process, all threads: the garbage collector's too. */

@@ -24,7 +24,7 @@ export interface Calls {
   /** Rejections that nobody handled. */
   unhandled(): string[]
   /** After a forced collection, bytes. */
-  heap(): number
+  heap(): Promise<number>
   /** Open file descriptors. */
   files(): number
   /** So many clients ask so often each, in this process itself; ours only. */

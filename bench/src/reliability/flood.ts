@@ -330,7 +330,7 @@ async function run({ quick, log }: Context): Promise<Section> {
     ],
     goals,
     notes: [
-      'The others are 50 clients, each with a request a second, who are served when they get 200 within a second. The heap is read after a forced collection. Client, server and Redis share this machine, and so does the control plane of another process, which an operator looks at all the time.',
+      'The others are 50 clients, each with a request a second, who are served when they get 200 within a second. Heap means heap and buffers, after forced collections. Client, server and Redis share this machine, and so does the control plane of another process, which an operator looks at all the time.',
       `Offenders ask in the server’s own process, past HTTP: ${whole(OFFENDERS)} of them, twice what the store remembers; newcomers then come by HTTP.`,
     ],
   }

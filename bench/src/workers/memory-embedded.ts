@@ -3,7 +3,7 @@ import { createBouncer } from '@api-bouncer/limiter'
 import { MemoryStore as ExpressMemoryStore } from 'express-rate-limit'
 import { Redis } from 'ioredis'
 import { RedisStore } from 'rate-limit-redis'
-import { inFlight } from '../harness.ts'
+import { held, inFlight } from '../harness.ts'
 import { address, answering, limitsOf, loadInside, redisOf, storePolicy, withLimit } from '../ours.ts'
 import { fastifyLimiter, fastifyRequestOf } from './embedded.ts'
 
@@ -64,15 +64,6 @@ async function limiterOf({ contender, clients, redis }: Args): Promise<(client: 
       return client => store.check({ client, policy, cost: 1, route: 'GET /', penalise: true })
     }
   }
-}
-
-async function held(): Promise<number> {
-  for (let i = 0; i < 3; i++) {
-    globalThis.gc?.()
-    await new Promise(resolve => setImmediate(resolve))
-  }
-  const { heapUsed, external } = process.memoryUsage()
-  return heapUsed + external
 }
 
 export default async function start(args: Args): Promise<Calls> {

@@ -10,6 +10,7 @@ import express, { type ErrorRequestHandler, type RequestHandler } from 'express'
 import { rateLimit } from 'express-rate-limit'
 import { Cluster, Redis } from 'ioredis'
 import { RedisStore } from 'rate-limit-redis'
+import { held } from '../harness.ts'
 import type { Args, Calls } from '../reliability/apis.ts'
 import { LagWatch } from '../reliability/lag.ts'
 import { flexible } from './embedded.ts'
@@ -126,10 +127,7 @@ export default async function start(args: Args): Promise<Calls> {
     },
     operate: (what, ...args) => (bouncer?.control[what] as (...args: unknown[]) => unknown)?.(...args),
     close: async () => bouncer?.close(),
-    heap() {
-      gc?.()
-      return process.memoryUsage().heapUsed
-    },
+    heap: held,
     log: () => lines,
   }
 }

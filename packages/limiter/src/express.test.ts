@@ -1,6 +1,13 @@
 import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer, type IncomingHttpHeaders, type IncomingMessage, request, type ServerResponse } from 'node:http'
+import {
+  createServer,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  request,
+  type Server,
+  type ServerResponse,
+} from 'node:http'
 import { createRequire } from 'node:module'
 import { type AddressInfo, connect } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -95,19 +102,24 @@ function deferred<T>() {
 
 const storeOf = (bouncer: Bouncer) => (bouncer as unknown as { backend: Backend }).backend.store
 
+/** Its port; server and bouncer end with the test. */
+async function listen(server: Server, bouncer: Bouncer): Promise<number> {
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  cleanups.push(async () => {
+    server.closeAllConnections()
+    server.close()
+    await bouncer.close()
+  })
+  return (server.address() as AddressInfo).port
+}
+
 /** A server on a socket of its own, whose clock stands still until it is turned. */
 async function serve({ host = inNode, options, middleware, before, handler = echo }: Served) {
   const time = { us: START * 1_000_000 }
   const bouncer = createBouncer({ clock: () => time.us, ...options })
   const handled = vi.fn(handler)
   const server = host([...(before ? [before] : []), bouncer.express(middleware)], handled)
-  await once(server.listen(0, '127.0.0.1'), 'listening')
-  const { port } = server.address() as AddressInfo
-  cleanups.push(async () => {
-    server.closeAllConnections()
-    server.close()
-    await bouncer.close()
-  })
+  const port = await listen(server, bouncer)
   const ask = ({ path = '/', method = 'GET', from, headers = {} }: Ask = {}) =>
     new Promise<Reply>((resolve, reject) => {
       const sent = { ...headers, ...(from !== undefined && { 'x-forwarded-for': from }) }
@@ -615,15 +627,8 @@ describe.each(
     if (how === 'app.use') app.use('/api', bouncer.express())
     else app.use('/api', express.Router().use('/items', bouncer.express()))
     app.use((req, res) => res.json(req.bouncer ?? null))
-    const server = createServer(app)
-    await once(server.listen(0, '127.0.0.1'), 'listening')
-    cleanups.push(async () => {
-      server.closeAllConnections()
-      server.close()
-      await bouncer.close()
-    })
-    const get = async (path: string) =>
-      (await fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}${path}`)).json()
+    const port = await listen(createServer(app), bouncer)
+    const get = async (path: string) => (await fetch(`http://127.0.0.1:${port}${path}`)).json()
     expect(await get('/api/items/7')).toMatchObject({ policy: 'auth', remaining: 4 })
     expect(await get('/elsewhere')).toBeNull()
   })
@@ -637,14 +642,8 @@ describe.each([
     const bouncer = createBouncer(options)
     const app = express() as express5.Express
     use(app, bouncer)
-    const server = createServer(app)
-    await once(server.listen(0, '127.0.0.1'), 'listening')
-    cleanups.push(async () => {
-      server.closeAllConnections()
-      server.close()
-      await bouncer.close()
-    })
-    return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+    const port = await listen(createServer(app), bouncer)
+    return `http://127.0.0.1:${port}`
   }
 
   test.each(['', '/api'])('a url that was rewritten counts as what it is routed by, mounted in "%s"', async mount => {
@@ -727,15 +726,8 @@ describe.each([
     ['/v1/pay//x//', 'pay'],
   ])('no spelling of slashes reaches the handler past it: %s', async (path, name) => {
     const { app: listener, bouncer } = app()
-    const server = createServer(listener)
-    await once(server.listen(0, '127.0.0.1'), 'listening')
-    cleanups.push(async () => {
-      server.closeAllConnections()
-      server.close()
-      await bouncer.close()
-    })
+    const port = await listen(createServer(listener), bouncer)
     const answer = await new Promise<{ name?: string; policy?: string; shadow?: string }>((resolve, reject) => {
-      const { port } = server.address() as AddressInfo
       request({ port, host: '127.0.0.1', path, method: 'POST', agent: false }, async res => {
         let body = ''
         for await (const chunk of res.setEncoding('utf8')) body += chunk
@@ -784,16 +776,10 @@ describe.each([
     app.use(bouncer.express())
     app.use(express.static(root))
     app.get('/users/:id', (req, res) => void res.send(req.params.id))
-    const server = createServer(app)
-    await once(server.listen(0, '127.0.0.1'), 'listening')
-    cleanups.push(async () => {
-      server.closeAllConnections()
-      server.close()
-      rmSync(root, { recursive: true })
-      await bouncer.close()
-    })
+    cleanups.push(async () => rmSync(root, { recursive: true }))
+    const port = await listen(createServer(app), bouncer)
     // Over a bare socket: every client library would tidy the path first.
-    const socket = connect((server.address() as AddressInfo).port, '127.0.0.1')
+    const socket = connect(port, '127.0.0.1')
     socket.write(`GET ${path} HTTP/1.1\r\nHost: api.example\r\nConnection: close\r\n\r\n`)
     let answer = ''
     for await (const chunk of socket.setEncoding('latin1')) answer += chunk

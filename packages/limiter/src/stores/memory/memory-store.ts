@@ -423,14 +423,18 @@ export class MemoryStore implements Store {
   /** Makes room for a light client. */
   private evict(now: number): void {
     const { tiers } = this
-    const first = () => [COLD, HOT, BLOCKED, BANNED].map(tier => tiers.first(tier as Tier))
-    const idle = first().find(client => client && this.isIdle(client, now))
+    const [light, near, blocked, banned] = [
+      tiers.first(COLD),
+      tiers.first(HOT),
+      tiers.first(BLOCKED),
+      tiers.first(BANNED),
+    ]
+    const idle = [light, near, blocked, banned].find(client => client && this.isIdle(client, now))
     if (idle) return this.forget(idle)
     // Who was used first need not be idle first: windows differ.
     if (this.idleFrom <= this.tick(now) && this.forgetIdle(now)) return
-    const [light, near, blocked] = first()
     const beyondTheirs = tiers.sizes[COLD] >= this.lightPlaces ? light : undefined
-    const victim = beyondTheirs ?? near ?? blocked ?? light ?? tiers.first(BANNED)
+    const victim = beyondTheirs ?? near ?? blocked ?? light ?? banned
     if (!victim) return
     this.forgotten++
     this.forget(victim)
