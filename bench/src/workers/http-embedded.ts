@@ -17,6 +17,7 @@ const { RateLimiterMemory, RateLimiterRedis } = createRequire(import.meta.url)(
 export type Contender =
   | 'bare Express'
   | 'ours'
+  | 'ours, in front'
   | 'express-rate-limit'
   | 'rate-limiter-flexible'
   | 'bare Fastify'
@@ -42,7 +43,8 @@ async function expressLimiterOf({
   redis,
 }: Args): Promise<{ use?: RequestHandler; bouncer?: Bouncer }> {
   switch (contender) {
-    case 'ours': {
+    case 'ours':
+    case 'ours, in front': {
       const bouncer = createBouncer({ ...withLimit(limit, '1h'), ...(redis && { redis: redisOf(redis) }) })
       await answering(bouncer)
       return { use: bouncer.express(), bouncer }
@@ -84,9 +86,10 @@ export default async function start(args: Args): Promise<Calls> {
   if (args.contender === 'bare Fastify' || args.contender === '@fastify/rate-limit') return serveFastify(args)
   const app = express()
   const { use, bouncer } = await expressLimiterOf(args)
-  if (use) app.use(use)
+  const wrapped = args.contender === 'ours, in front' && bouncer?.wrap(app)
+  if (use && !wrapped) app.use(use)
   app.get('/api/data', (_req, res) => void res.json(ANSWER))
-  const server = createServer(app).listen(0, '127.0.0.1')
+  const server = createServer(wrapped || app).listen(0, '127.0.0.1')
   await once(server, 'listening')
   return { port: () => (server.address() as AddressInfo).port, degraded: () => bouncer?.totals().degraded ?? 0 }
 }

@@ -1,4 +1,4 @@
-import type { IncomingMessage } from 'node:http'
+import type { IncomingMessage, RequestListener } from 'node:http'
 import { hostname } from 'node:os'
 import type { ControlPlane, ControlState, Decision, StatsFrame, Usage } from './contracts/index.ts'
 import { isAllowed } from './contracts/index.ts'
@@ -9,7 +9,7 @@ import { fromVerdict, policyOf, type Trial, takeReceipts, withoutStore } from '.
 import { BouncerError } from './errors.ts'
 import type { EventLog } from './events/event-log.ts'
 import { Reporter } from './events/reporter.ts'
-import { type Decider, type ExpressOptions, expressMiddleware, type RequestToCheck } from './express.ts'
+import { type Decider, type ExpressOptions, expressMiddleware, inFrontOf, type RequestToCheck } from './express.ts'
 import { type HeaderStyle, type HeaderTarget, rateLimitHeaders, setRateLimitHeaders } from './headers.ts'
 import { clientId, createIdentifier, type Identity, NO_ADDRESS, type Peer } from './identity/identify.ts'
 import { Listeners } from './listeners.ts'
@@ -173,6 +173,14 @@ export class Bouncer implements Decider {
   /** The limiter as middleware for Express 5 and 4. */
   express<Req extends IncomingMessage = IncomingMessage>(options: ExpressOptions<Req> = {}) {
     return expressMiddleware<Req>(this, options)
+  }
+
+  /**
+   * The limiter in front of a whole application, for Node's `createServer(bouncer.wrap(app))`: an Express app, Koa's
+   * `callback()`, any request listener. Who is refused never reaches the framework, which is most of what a request costs.
+   */
+  wrap(app: RequestListener, options: ExpressOptions = {}): RequestListener {
+    return inFrontOf(app, this, this.options.logger, options)
   }
 
   /** Counts since the start. */

@@ -6,10 +6,12 @@ test.each([
   ['a name nearly right', { refundwhen: () => true }, /did you mean "refundWhen"/],
   ['a value where a function is meant', { skip: true }, /skip: expected a function/],
   ['a style that is none', { headers: 'all' }, /headers: .*both/],
-])('bouncer.express stops the start for %s, with a code and a mend', async (_, options, message) => {
+])('bouncer.express and bouncer.wrap stop the start for %s, with a code and a mend', async (_, options, message) => {
   const bouncer = createBouncer()
-  expect(() => bouncer.express(options as never)).toThrow(message)
-  expect(() => bouncer.express(options as never)).toThrow(expect.objectContaining({ code: 'ERR_INVALID' }))
+  for (const make of [() => bouncer.express(options as never), () => bouncer.wrap(() => {}, options as never)]) {
+    expect(make).toThrow(message)
+    expect(make).toThrow(expect.objectContaining({ code: 'ERR_INVALID' }))
+  }
   await bouncer.close()
 })
 

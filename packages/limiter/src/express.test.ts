@@ -4,6 +4,7 @@ import {
   createServer,
   type IncomingHttpHeaders,
   type IncomingMessage,
+  type RequestListener,
   request,
   type Server,
   type ServerResponse,
@@ -12,7 +13,9 @@ import { createRequire } from 'node:module'
 import { type AddressInfo, connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { inspect } from 'node:util'
 import express5 from 'express'
+import { fastify } from 'fastify'
 import { parseList } from 'structured-headers'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { type Bouncer, createBouncer } from './bouncer.ts'
@@ -27,25 +30,32 @@ const express4 = createRequire(import.meta.url)('express4') as typeof express5
 type Step = (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => void
 type Handler = (req: IncomingMessage & { bouncer?: Decision }, res: ServerResponse) => void
 
-function failed(error: unknown, res: ServerResponse) {
-  const { code, message } = error as BouncerError
-  res.statusCode = 500
-  res.end(JSON.stringify({ code, message }))
+/** What a test serves, in whatever hosts it. */
+interface Hosted {
+  readonly bouncer: Bouncer
+  readonly middleware: ExpressOptions | undefined
+  readonly before: Step | undefined
+  readonly handler: Handler
+  readonly failed: (error: unknown, res: ServerResponse) => void
 }
 
+type Host = (hosted: Hosted) => RequestListener
+
 const inExpress =
-  (express: typeof express5) =>
-  (steps: readonly Step[], handler: Handler): ReturnType<typeof createServer> => {
+  (express: typeof express5): Host =>
+  ({ bouncer, middleware, before, handler, failed }) => {
     const app = express()
-    for (const step of steps) app.use(step)
+    if (before) app.use(before)
+    app.use(bouncer.express(middleware))
     app.use((req, res) => handler(req, res))
     app.use((error: unknown, _req: unknown, res: ServerResponse, _next: unknown) => failed(error, res))
-    return createServer(app)
+    return app
   }
 
 /** Node's own server, with the little that connects middleware. */
-const inNode = (steps: readonly Step[], handler: Handler) =>
-  createServer((req, res) => {
+const inNode: Host = ({ bouncer, middleware, before, handler, failed }) => {
+  const steps = [...(before ? [before] : []), bouncer.express(middleware)]
+  return (req, res) => {
     const run = (i: number, error?: unknown): void => {
       if (error) return failed(error, res)
       const step = steps[i]
@@ -53,19 +63,32 @@ const inNode = (steps: readonly Step[], handler: Handler) =>
       else handler(req, res)
     }
     run(0)
-  })
+  }
+}
 
-const HOSTS = [
-  ['Express 5', inExpress(express5)],
-  ['Express 4', inExpress(express4)],
-  ['node:http', inNode],
-] as const
+/** Around an application, which knows nothing of the limiter. */
+const inFrontOf =
+  (makeApp: (handler: Handler) => RequestListener): Host =>
+  ({ bouncer, middleware, before, handler }) => {
+    const limited = bouncer.wrap(makeApp(handler), middleware)
+    return before ? (req, res) => before(req, res, () => limited(req, res)) : limited
+  }
+
+const inExpress5 = (handler: Handler) => express5().use((req, res) => handler(req, res))
+
+const HOSTS: [string, Host][] = [
+  ['on Express 5', inExpress(express5)],
+  ['on Express 4', inExpress(express4)],
+  ['on node:http', inNode],
+  ['in front of Express 5', inFrontOf(inExpress5)],
+  ['in front of a listener', inFrontOf(handler => handler)],
+]
 
 /** Whole seconds, so that the expected headers are easy to read. */
 const START = 1_700_000_000
 
 interface Served {
-  readonly host?: (typeof HOSTS)[number][1]
+  readonly host?: Host
   readonly options?: BouncerOptions
   readonly middleware?: ExpressOptions
   readonly before?: Step
@@ -116,9 +139,17 @@ async function listen(server: Server, bouncer: Bouncer): Promise<number> {
 /** A server on a socket of its own, whose clock stands still until it is turned. */
 async function serve({ host = inNode, options, middleware, before, handler = echo }: Served) {
   const time = { us: START * 1_000_000 }
-  const bouncer = createBouncer({ clock: () => time.us, ...options })
+  /** What an error handler was given, or the limiter logged where there is none. */
+  const failures: string[] = []
+  const error = (line: string) => void failures.push(line)
+  const bouncer = createBouncer({ clock: () => time.us, logger: { info() {}, warn() {}, error }, ...options })
+  const failed = (thrown: unknown, res: ServerResponse) => {
+    error(inspect(thrown))
+    res.statusCode = 500
+    res.end()
+  }
   const handled = vi.fn(handler)
-  const server = host([...(before ? [before] : []), bouncer.express(middleware)], handled)
+  const server = createServer(host({ bouncer, middleware, before, handler: handled, failed }))
   const port = await listen(server, bouncer)
   const ask = ({ path = '/', method = 'GET', from, headers = {} }: Ask = {}) =>
     new Promise<Reply>((resolve, reject) => {
@@ -138,7 +169,7 @@ async function serve({ host = inNode, options, middleware, before, handler = ech
   const advance = (ms: number) => {
     time.us += ms * 1000
   }
-  return { bouncer, server, port, handled, ask, times, advance, time }
+  return { bouncer, server, port, handled, failures, ask, times, advance, time }
 }
 
 const policy = (limit: number, input: Partial<PolicyInput> = {}): PolicyInput => ({
@@ -153,7 +184,7 @@ const fields = (value: unknown) =>
 
 const decisionOf = (reply: Reply) => JSON.parse(reply.body) as Decision
 
-describe.each(HOSTS)('on %s', (_, host) => {
+describe.each(HOSTS)('%s', (_, host) => {
   describe('every outcome has its status, headers and body', () => {
     const options: BouncerOptions = {
       policies: [policy(2, { match: '/auth/*' })],
@@ -484,14 +515,13 @@ describe.each(HOSTS)('on %s', (_, host) => {
     test.each([-1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, '3', null])(
       'a cost of %s goes to the error handler',
       async cost => {
-        const { ask, bouncer, handled } = await serve({
+        const { ask, bouncer, handled, failures } = await serve({
           host,
           options: { policies: [policy(10)] },
           middleware: { cost: () => cost as number },
         })
-        const { status, body } = await ask({ path: '/priced' })
-        expect(status).toBe(500)
-        expect(JSON.parse(body)).toMatchObject({ code: 'ERR_INVALID', message: expect.stringContaining('GET /priced') })
+        expect((await ask({ path: '/priced' })).status).toBe(500)
+        expect(failures).toEqual([expect.stringMatching(/GET \/priced.*ERR_INVALID/s)])
         expect(handled).not.toHaveBeenCalled()
         expect((await bouncer.usage('127.0.0.1')).policies[0]?.limits[0]?.remaining).toBe(10)
       },
@@ -500,26 +530,32 @@ describe.each(HOSTS)('on %s', (_, host) => {
     const boom = () => {
       throw new Error('boom')
     }
-    test.each<[string, ExpressOptions]>([
+    const nothing = () => {
+      throw undefined
+    }
+    test.each<[string, ExpressOptions, string?]>([
       ['skip throws', { skip: boom }],
       ['cost throws', { cost: boom }],
       ['client throws', { client: boom }],
       ['client rejects', { client: async () => boom() }],
-    ])('what a hook throws goes to the error handler: %s', async (_, middleware) => {
-      const { ask, handled } = await serve({ host, options: { policies: [policy(10)] }, middleware })
-      expect(await ask()).toMatchObject({ status: 500, body: '{"message":"boom"}' })
+      ['skip throws nothing', { skip: nothing }, 'threw undefined'],
+      ['client rejects with nothing', { client: async () => nothing() }, 'threw undefined'],
+      ['cost rejects with what Express takes for an order', { cost: () => Promise.reject('route') }, "threw 'route'"],
+    ])('what a hook throws goes to the error handler: %s', async (_, middleware, message = 'boom') => {
+      const { ask, handled, failures } = await serve({ host, options: { policies: [policy(10)] }, middleware })
+      expect((await ask()).status).toBe(500)
+      expect(failures).toEqual([expect.stringContaining(message)])
       expect(handled).not.toHaveBeenCalled()
     })
 
     test.each([42, '', null, {}])('a client of %s goes to the error handler, not into a counter', async client => {
-      const { ask, handled } = await serve({
+      const { ask, handled, failures } = await serve({
         host,
         options: { policies: [policy(10)] },
         middleware: { client: () => client as string },
       })
-      const { status, body } = await ask()
-      expect(status).toBe(500)
-      expect(JSON.parse(body)).toMatchObject({ code: 'ERR_INVALID', message: expect.stringContaining('client') })
+      expect((await ask()).status).toBe(500)
+      expect(failures).toEqual([expect.stringMatching(/client.*ERR_INVALID/s)])
       expect(handled).not.toHaveBeenCalled()
     })
 
@@ -616,11 +652,10 @@ describe.each(HOSTS)('on %s', (_, host) => {
   })
 })
 
-describe.each(
-  HOSTS.filter(([name]) => name !== 'node:http').map(
-    ([name]) => [name, name === 'Express 5' ? express5 : express4] as const,
-  ),
-)('mounted in %s', (_, express) => {
+describe.each([
+  ['Express 5', express5],
+  ['Express 4', express4],
+])('mounted in %s', (_, express) => {
   test.each(['app.use', 'a router'])('under a sub path by %s, policies match the whole path', async how => {
     const bouncer = createBouncer({ policies: [policy(5, { match: '/api/items/*' }), policy(9, { id: 'rest' })] })
     const app = express()
@@ -785,6 +820,58 @@ describe.each([
     for await (const chunk of socket.setEncoding('latin1')) answer += chunk
     expect(answer).toMatch(new RegExp(`^HTTP/1.1 200 [^]*\r\n\r\n${served}$`))
     expect(answer).toContain(`RateLimit-Policy: "${expected}"`)
+  })
+})
+
+describe('in front of an application', () => {
+  test('who is refused never reaches it, nor does its framework set a header', async () => {
+    const { ask, handled } = await serve({ host: inFrontOf(inExpress5), options: { policies: [policy(1)] } })
+    expect((await ask()).headers['x-powered-by']).toBe('Express')
+    expect((await ask()).headers).not.toHaveProperty('x-powered-by')
+    expect(handled).toHaveBeenCalledTimes(1)
+  })
+
+  test('a hook that throws at each request is told of once a minute, and its message is no client’s business', async () => {
+    const hook = () => {
+      throw new Error('secret')
+    }
+    const { ask, times, failures } = await serve({ host: inFrontOf(handler => handler), middleware: { skip: hook } })
+    const { status, headers, body } = await times(5)
+    expect([status, headers['content-type']]).toEqual([500, 'application/problem+json'])
+    expect(JSON.parse(body)).toEqual({ type: 'about:blank', title: 'Internal Server Error', status: 500 })
+    expect(failures).toEqual([expect.stringContaining('secret')])
+    const later = vi.spyOn(performance, 'now').mockReturnValue(performance.now() + 60_000)
+    cleanups.push(async () => later.mockRestore())
+    await ask()
+    expect(failures).toHaveLength(2)
+  })
+
+  test.each([
+    ['http://[/auth/login', 'auth'],
+    ['http://[a-z]~/auth/login?x', 'auth'],
+    ['http://[', 'rest'],
+    ['http://[?/auth/login', 'rest'],
+    ['http://x:99999/auth/login', 'auth'],
+  ])('a target that no parser takes is counted, not failed: %s under %s', async (path, expected) => {
+    const policies = [policy(1, { match: '/auth/*' }), policy(1, { id: 'rest' })]
+    const { ask, bouncer } = await serve({ host: inFrontOf(handler => handler), options: { policies } })
+    expect((await ask({ path })).status).toBe(200)
+    expect([...bouncer.totals().policies.keys()]).toEqual([expected])
+    expect((await ask({ path })).status).toBe(429)
+  })
+
+  test('Fastify takes it by its serverFactory', async () => {
+    const bouncer = createBouncer({ policies: [policy(1)] })
+    const app = fastify({ serverFactory: handler => createServer(bouncer.wrap(handler)) })
+    app.get('/', async ({ raw }) => (raw as Express.Request).bouncer?.outcome)
+    await app.listen()
+    cleanups.push(async () => {
+      await app.close()
+      await bouncer.close()
+    })
+    const ask = () => fetch(`http://127.0.0.1:${(app.server.address() as AddressInfo).port}`)
+    expect(await (await ask()).text()).toBe('allowed')
+    expect((await ask()).status).toBe(429)
   })
 })
 

@@ -1,10 +1,12 @@
 import { randomUUID } from 'node:crypto'
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import { type IncomingMessage, type RequestListener, type ServerResponse, STATUS_CODES } from 'node:http'
+import { inspect } from 'node:util'
 import parseUrl from 'parseurl'
 import * as z from 'zod'
 import { type Decision, isAllowed, oneOf, strict } from './contracts/index.ts'
 import { parseWith } from './control/parse.ts'
-import { HEADER_NAMES, HEADER_STYLES, type HeaderStyle, type HeaderTarget, problemOf } from './headers.ts'
+import { HEADER_NAMES, HEADER_STYLES, type HeaderStyle, type HeaderTarget, type Problem, problemOf } from './headers.ts'
+import type { Logger } from './options.ts'
 import { read } from './read.ts'
 import type { Answer } from './stores/store.ts'
 
@@ -19,6 +21,7 @@ declare global {
 
 type Request = IncomingMessage & {
   baseUrl?: string
+  originalUrl?: string
   /** What parseurl has made of `url`, and keeps with the request. */
   _parsedUrl?: { readonly _raw?: string; readonly pathname: string | null }
   bouncer?: Decision
@@ -46,7 +49,10 @@ export interface Decider {
   setHeaders(target: HeaderTarget, decision: Decision, style: HeaderStyle): void
 }
 
-/** All optional; functions may return promises. What they throw goes to Express's error handler. */
+/**
+ * All optional; functions may return promises. What they throw goes to Express's error handler; in front of an application
+ * there is none: the request is answered with 500, and the logger told.
+ */
 export interface ExpressOptions<Req extends IncomingMessage = IncomingMessage> {
   /** True: the request passes uncounted, as `exempt`. Default: none does. */
   skip?: (req: Req) => boolean | Promise<boolean>
@@ -64,6 +70,11 @@ export interface ExpressOptions<Req extends IncomingMessage = IncomingMessage> {
   headers?: HeaderStyle
 }
 
+/** What the hooks `skip`, `cost` and `client` said. */
+type Hooked = readonly [boolean | undefined, number | undefined, string | undefined]
+
+const isThenable = (value: unknown) => typeof (value as PromiseLike<unknown> | undefined)?.then === 'function'
+
 type Next = (error?: unknown) => void
 
 const hook = z
@@ -79,12 +90,18 @@ const optionsSchema = strict({
 })
 
 const LINGER_MS = 5000
+/** What throws at each request is not told at each. */
+const TELL_EVERY_MS = 60_000
 
 const EXPOSE = HEADER_NAMES.join(', ')
 
 /** The limiter as middleware for Express 5 and 4 (and anything else that passes Node's own request and response). */
-export function expressMiddleware<Req extends IncomingMessage>(decider: Decider, options: ExpressOptions<Req> = {}) {
-  parseWith(optionsSchema, options, 'bouncer.express', 'The options are listed in the README under "Options"')
+export function expressMiddleware<Req extends IncomingMessage>(
+  decider: Decider,
+  options: ExpressOptions<Req> = {},
+  where = 'bouncer.express',
+) {
+  parseWith(optionsSchema, options, where, 'The options are listed in the README under "Options"')
   const { skip, cost, client, refundWhen, headers: style = 'both' } = options
   const hooked = skip !== undefined || cost !== undefined || client !== undefined
 
@@ -92,9 +109,9 @@ export function expressMiddleware<Req extends IncomingMessage>(decider: Decider,
     const request = { peer: req, method: read(req, 'method') ?? 'GET', path: pathOf(req) }
     if (!hooked) return decider.check(request)
     const asked = req as unknown as Req
-    return Promise.all([skip?.(asked), cost?.(asked), client?.(asked)]).then(([skip, cost, client]) =>
-      decider.check({ ...request, skip, cost, client }),
-    )
+    const hooks = [skip?.(asked), cost?.(asked), client?.(asked)] as const
+    const check = ([skip, cost, client]: Hooked) => decider.check({ ...request, skip, cost, client })
+    return hooks.some(isThenable) ? Promise.all(hooks).then(check) : check(hooks as Hooked)
   }
 
   function answer(req: Request, res: ServerResponse, next: Next, decision: Decision): void {
@@ -134,23 +151,62 @@ export function expressMiddleware<Req extends IncomingMessage>(decider: Decider,
     try {
       decided = decide(req)
     } catch (error) {
-      return next(error)
+      return next(thrown(error))
     }
-    if (decided instanceof Promise) decided.then(decision => answer(req, res, next, decision)).catch(next)
-    else answer(req, res, next, decided)
+    // What `next` throws is not for `next` to hear of again.
+    if (decided instanceof Promise) {
+      decided.then(
+        decision => answer(req, res, next, decision),
+        error => next(thrown(error)),
+      )
+    } else answer(req, res, next, decided)
   }
+}
+
+/** An error for `next`, to which nothing means "go on" and a string may mean "skip this route". */
+const thrown = (error: unknown) =>
+  error && typeof error === 'object' ? error : new Error(`a hook of the limiter threw ${inspect(error)}`)
+
+/** An application with the limiter in front of it: its `next` is the application, which has no error handler for it. */
+export function inFrontOf(
+  app: RequestListener,
+  decider: Decider,
+  logger: Logger,
+  options?: ExpressOptions,
+): RequestListener {
+  const limit = expressMiddleware(decider, options, 'bouncer.wrap')
+  let toldAt = -TELL_EVERY_MS
+  function fail(res: ServerResponse, error: unknown): void {
+    const now = performance.now()
+    if (now - toldAt >= TELL_EVERY_MS) {
+      toldAt = now
+      logger.error(`a request could not be decided, and was answered with 500: ${inspect(error)}`)
+    }
+    if (res.headersSent) res.destroy()
+    else send(res, { type: 'about:blank', title: STATUS_CODES[500] as string, status: 500 })
+  }
+  return (req, res) => limit(req, res, error => (error === undefined ? app(req, res) : fail(res, error)))
 }
 
 /** As Express routes it: by `url`, which others may have rewritten, behind what mounts have taken off it. */
 function pathOf(req: Request): string {
   const mounted = read(req, 'baseUrl')
   // Connect tells only in `originalUrl` what its mounts have taken off; Node alone has neither.
-  if (mounted === undefined) return parseUrl.original(req)?.pathname ?? '/'
+  if (mounted === undefined) return pathAsked(req)
   // Express has parsed this very url already.
   const known = read(req, '_parsedUrl')
   const path = (known?._raw === read(req, 'url') ? known : parseUrl(req))?.pathname ?? '/'
   if (mounted === '') return path
   return path === '/' ? mounted : mounted + path
+}
+
+function pathAsked(req: Request): string {
+  try {
+    return parseUrl.original(req)?.pathname ?? '/'
+  } catch {
+    // `http://[/auth`: no parser takes it (nor does Express), but a handler may look at its end alone.
+    return /^[^/]*\/\/[^/?#]*([^?#]+)/.exec(req.originalUrl ?? req.url ?? '')?.[1] ?? '/'
+  }
 }
 
 function expose(res: ServerResponse): void {
@@ -161,7 +217,11 @@ function expose(res: ServerResponse): void {
 
 function refuse(req: Request, res: ServerResponse, decision: Decision): void {
   const requestId = typeof req.id === 'string' || typeof req.id === 'number' ? String(req.id) : randomUUID()
-  const problem = problemOf(decision, requestId)
+  send(res, problemOf(decision, requestId))
+  if (hasBody(req)) linger(req)
+}
+
+function send(res: ServerResponse, problem: Problem | (Pick<Problem, 'type' | 'title'> & { status: 500 })): void {
   const body = `${JSON.stringify(problem)}\n`
   res.statusCode = problem.status
   res.setHeader('Content-Type', 'application/problem+json')
@@ -170,7 +230,6 @@ function refuse(req: Request, res: ServerResponse, decision: Decision): void {
   res.setHeader('Cache-Control', 'no-store')
   // A text, which Node writes together with the headers; it leaves it out for HEAD.
   res.end(body)
-  if (hasBody(req)) linger(req)
 }
 
 /** Whether the request announced one, RFC 9112, 6.3: `complete` is false even for a GET while its headers are being handled. */

@@ -1,5 +1,6 @@
+import type { IncomingMessage, RequestListener } from 'node:http'
 import { type Bouncer, BouncerError, describeIssues, type Logger, strict } from '@api-bouncer/limiter'
-import express, { type Express, type Request, type Response } from 'express'
+import express, { type Request, type Response } from 'express'
 import * as z from 'zod'
 import { DemoUsers } from './demo-users.ts'
 import { HttpError, jsonBody, problems, sendJson } from './problem.ts'
@@ -31,18 +32,25 @@ export interface DataPlaneOptions {
 }
 
 /** The data plane: the API that is being protected, with the limiter in front of everything but /health. */
-export function createDataPlane({ bouncer, logger }: DataPlaneOptions): Express {
+export function createDataPlane({ bouncer, logger }: DataPlaneOptions): RequestListener {
+  const api = createApi({ bouncer, logger })
+  const limited = bouncer.wrap(api)
+  return (req, res) => (isProbe(req) ? api(req, res) : limited(req, res))
+}
+
+/** Probes are never limited, and a degraded store is no reason to take this instance out. */
+const isProbe = ({ method, url = '' }: IncomingMessage) =>
+  (method === 'GET' || method === 'HEAD') && /^\/health\/?(\?|$)/i.test(url)
+
+function createApi({ bouncer, logger }: DataPlaneOptions): express.Express {
   const app = express()
   app.disable('x-powered-by')
   app.disable('etag')
 
-  // Before the limiter: probes are never limited, and a degraded store is no reason to take this instance out.
   app.get('/health', (_req, res) => {
     const { kind, state } = bouncer.health()
     sendJson(res, 200, { status: state, store: kind, uptime: Math.floor(process.uptime()) })
   })
-
-  app.use(bouncer.express())
 
   app.get('/stats', async (req, res) => {
     const { client } = bouncer.identify(req)

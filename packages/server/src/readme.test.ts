@@ -147,37 +147,48 @@ describe('the README', () => {
     }
   })
 
-  it('has a twelve-line example that limits', async () => {
-    const example = blocks.find(({ language }) => language === 'js')?.text as string
+  it('has a twelve-line example that limits, as middleware and in front', async () => {
+    const [example = '', inFront = ''] = blocks.filter(({ language }) => language === 'js').map(({ text }) => text)
     expect(example.split('\n').filter(line => line.trim() !== '')).toHaveLength(12)
-    const port = await freePort()
-    // A project beside this one, that has installed what the README says.
-    const folder = mkdtempSync(join(tmpdir(), 'api-bouncer-example-'))
-    symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
-    writeFileSync(join(folder, 'app.mjs'), example.replace('3000', String(port)))
-    const app = run(process.execPath, ['--import', 'tsx', '--conditions=@api-bouncer/source', 'app.mjs'], {}, folder)
-    processes.push(app)
-    const url = `http://127.0.0.1:${port}`
-    await expect
-      .poll(
-        () =>
-          fetch(url).then(
-            res => res.status,
-            () => 0,
-          ),
-        { timeout: 20_000 },
-      )
-      .toBe(200)
-    const first = await fetch(url)
-    expect(await first.json()).toEqual({ remaining: Number(first.headers.get('x-ratelimit-remaining')) })
-    const statuses: number[] = []
-    for (let i = 0; i < 6; i++) statuses.push((await fetch(`${url}/login`, { method: 'POST' })).status)
-    expect(statuses).toEqual([404, 404, 404, 404, 404, 429])
+    const wrapped = example
+      .replace('app.use(bouncer.express())\n', '')
+      .replace('app.listen(3000)\n', () => inFront.replace(/^import .*\n/, ''))
+    const imported = inFront.split('\n')[0]
+    for (const [code, header] of [
+      [example, 'Express'],
+      [`${imported}\n${wrapped}`, null],
+    ] as const) {
+      const port = await freePort()
+      // A project beside this one, that has installed what the README says.
+      const folder = mkdtempSync(join(tmpdir(), 'api-bouncer-example-'))
+      symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
+      writeFileSync(join(folder, 'app.mjs'), code.replace('3000', String(port)))
+      const app = run(process.execPath, ['--import', 'tsx', '--conditions=@api-bouncer/source', 'app.mjs'], {}, folder)
+      processes.push(app)
+      const url = `http://127.0.0.1:${port}`
+      await expect
+        .poll(
+          () =>
+            fetch(url).then(
+              res => res.status,
+              () => 0,
+            ),
+          { timeout: 20_000 },
+        )
+        .toBe(200)
+      const first = await fetch(url)
+      expect(await first.json()).toEqual({ remaining: Number(first.headers.get('x-ratelimit-remaining')) })
+      const statuses: number[] = []
+      const login = () => fetch(`${url}/login`, { method: 'POST' })
+      for (let i = 0; i < 6; i++) statuses.push((await login()).status)
+      expect(statuses).toEqual([404, 404, 404, 404, 404, 429])
+      expect((await login()).headers.get('x-powered-by')).toBe(header)
+    }
   })
 
   it('shares the limit of the example when it is on Redis', async () => {
     const examples = blocks.filter(({ language }) => language === 'js').map(({ text }) => text)
-    const [example = '', onRedis = ''] = examples
+    const [example = '', , onRedis = ''] = examples
     const server = await RedisServer.start()
     const [port, folder] = [await freePort(), temporaryFolder()]
     symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
@@ -198,7 +209,9 @@ describe('the README', () => {
   })
 
   it('operates the example from its own code', async () => {
-    const [example = '', , operating = ''] = blocks.filter(({ language }) => language === 'js').map(({ text }) => text)
+    const [example = '', , , operating = ''] = blocks
+      .filter(({ language }) => language === 'js')
+      .map(({ text }) => text)
     const [port, folder] = [await freePort(), temporaryFolder()]
     symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
     // Subscribed first, so that what is done is told.
