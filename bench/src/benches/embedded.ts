@@ -90,7 +90,7 @@ async function play(
   { quick, seed, log }: Context,
 ): Promise<{ table: Table; chart: Chart; goals: Goal[] }> {
   const { title, contenders, peers, clients, limit, held } = scene
-  const measured = await interleave(contenders, 3, contender =>
+  const measured = await interleave(contenders, 5, contender =>
     measure({ contender, clients, limit, replace: limit > 1, seed }, quick ? 0.2 : 0.25),
   )
   const speed = (contender: Contender) => measured[contender].map(({ perSecond }) => perSecond)

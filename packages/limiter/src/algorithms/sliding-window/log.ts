@@ -11,7 +11,7 @@ class Slab {
 
   constructor(size: number) {
     this.size = size
-    this.parts = Math.max(1, Math.floor(TIMES / size))
+    this.parts = size === 0 ? 0 : Math.max(1, Math.floor(TIMES / size))
     this.times = new Float64Array(this.parts * size)
     this.free = Array.from({ length: this.parts }, (_, i) => i * size)
   }
@@ -46,7 +46,7 @@ function leavePart(slab: Slab, start: number): void {
 
 const FIRST = 16
 const GROWTH = 8
-const NONE = new Float64Array(0)
+const NONE = new Slab(0)
 
 /**
  * The times at which units were taken, epoch µs, oldest first: a ring that grows. In an array a log, on the collector's heap,
@@ -54,31 +54,34 @@ const NONE = new Float64Array(0)
  */
 export class Log {
   size = 0
-  private times: Float64Array = NONE
-  /** Where its part of `times` begins, and how many times that holds. */
+  /** The first of them, here too: a check looks at no other, and seldom has to fetch it. */
+  private oldest = Number.POSITIVE_INFINITY
+  /** Where its part of the slab begins. */
   private start = 0
-  private capacity = 0
   /** Where in its part the oldest is. */
   private head = 0
-  private slab: Slab | undefined
+  private slab = NONE
+
+  /** There will be `most` at most. */
+  constructor(most: number) {
+    this.grow(most)
+  }
 
   /** An entry, 0 the oldest. */
   at(index: number): number {
-    return this.times[this.place(index)] as number
+    return index === 0 ? this.oldest : (this.slab.times[this.place(index)] as number)
   }
 
   /** Drops what is older than `time`. */
   expire(time: number): void {
-    while (this.size > 0 && (this.times[this.start + this.head] as number) < time) {
-      this.size--
-      if (++this.head === this.capacity) this.head = 0
-    }
+    if (this.oldest < time) this.drop(time)
   }
 
   /** Adds a time that is no earlier than the others, of which there will be `most` at most. */
   push(time: number, most: number): void {
-    if (this.size === this.capacity) this.grow(most)
-    this.times[this.place(this.size)] = time
+    if (this.size === this.slab.size) this.grow(most)
+    if (this.size === 0) this.oldest = time
+    this.slab.times[this.place(this.size)] = time
     this.size++
   }
 
@@ -89,36 +92,49 @@ export class Log {
     let from = end
     while (from > 0 && end - from < count && this.at(from - 1) === time) from--
     const gone = end - from
-    for (let i = end; i < this.size; i++) this.times[this.place(i - gone)] = this.at(i)
+    const { times } = this.slab
+    for (let i = end; i < this.size; i++) times[this.place(i - gone)] = times[this.place(i)] as number
     this.size -= gone
+    this.setOldest()
     return gone
   }
 
   /** Forgets all and leaves its place to others. */
   clear(): void {
-    if (this.slab) leavePart(this.slab, this.start)
-    this.slab = undefined
-    this.times = NONE
+    if (this.slab !== NONE) leavePart(this.slab, this.start)
+    this.slab = NONE
     this.start = 0
-    this.capacity = 0
     this.head = 0
     this.size = 0
+    this.setOldest()
+  }
+
+  private drop(time: number): void {
+    const { times, size } = this.slab
+    while (this.size > 0 && (times[this.start + this.head] as number) < time) {
+      this.size--
+      if (++this.head === size) this.head = 0
+    }
+    this.setOldest()
+  }
+
+  private setOldest(): void {
+    this.oldest = this.size === 0 ? Number.POSITIVE_INFINITY : (this.slab.times[this.start + this.head] as number)
   }
 
   private place(index: number): number {
     const place = this.head + index
-    return this.start + (place < this.capacity ? place : place - this.capacity)
+    const { size } = this.slab
+    return this.start + (place < size ? place : place - size)
   }
 
   private grow(most: number): void {
-    const next = this.capacity === 0 ? FIRST : this.capacity * GROWTH
+    const next = this.slab.size === 0 ? FIRST : this.slab.size * GROWTH
     const { slab, start } = takePart(Math.max(this.size + 1, Math.min(next, most)))
     for (let i = 0; i < this.size; i++) slab.times[start + i] = this.at(i)
-    if (this.slab) leavePart(this.slab, this.start)
+    if (this.slab !== NONE) leavePart(this.slab, this.start)
     this.slab = slab
-    this.times = slab.times
     this.start = start
-    this.capacity = slab.size
     this.head = 0
   }
 }

@@ -46,7 +46,7 @@ describe('the log', () => {
   const timesOf = (log: Log) => Array.from({ length: log.size }, (_, i) => log.at(i))
 
   it.each([4, 100, 5000])('keeps its order while it grows to %i, its head wanders and units are given back', most => {
-    const log = new Log()
+    const log = new Log(most)
     let model: number[] = []
     for (let time = 0; time < most * 4; time++) {
       if (time % 7 === 0 || model.length === most) {
@@ -66,7 +66,7 @@ describe('the log', () => {
   })
 
   it('gives back no more than was taken at a time', () => {
-    const log = new Log()
+    const log = new Log(5)
     for (const time of [1, 2, 2, 2, 3]) log.push(time, 5)
     expect([log.remove(2, 2), log.remove(2, 2), log.remove(2, 2), log.remove(4, 1)]).toEqual([2, 1, 0, 0])
     expect(timesOf(log)).toEqual([1, 3])
@@ -86,7 +86,7 @@ describe('the log', () => {
           },
         ),
         moves => {
-          const logs = Array.from({ length: 10 }, () => ({ log: new Log(), model: [] as number[] }))
+          const logs = Array.from({ length: 10 }, () => ({ log: new Log(1000), model: [] as number[] }))
           moves.forEach(({ log: i, does, n }, now) => {
             const one = logs[i] as (typeof logs)[number]
             if (does === 'clear') {
@@ -115,7 +115,7 @@ describe('the log', () => {
       return process.memoryUsage().arrayBuffers
     }
     const filled = (length: number) => {
-      const logs = Array.from({ length }, () => new Log())
+      const logs = Array.from({ length }, () => new Log(100))
       for (const log of logs) for (let unit = 0; unit < 100; unit++) log.push(unit, 100)
       return logs
     }

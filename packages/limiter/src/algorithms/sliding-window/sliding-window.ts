@@ -5,7 +5,7 @@ import { Log } from './log.ts'
 export const slidingWindow: Algorithm<Log> = {
   id: 'sliding_window',
   bursts: false,
-  fresh: () => new Log(),
+  fresh: ({ limit }) => new Log(limit),
   available(log, { limit, windowUs }, now) {
     log.expire(now - windowUs)
     return Math.max(0, limit - log.size)
@@ -22,9 +22,9 @@ export const slidingWindow: Algorithm<Log> = {
     return log.remove(takenAt, cost)
   },
   wait(log, { limit, windowUs }, now, cost) {
-    log.expire(now - windowUs)
+    // Whoever has left and is still in the log would have to leave as well, and has.
     const mustLeave = log.size + cost - limit
-    return mustLeave <= 0 ? 0 : log.at(mustLeave - 1) + windowUs + 1 - now
+    return mustLeave <= 0 ? 0 : Math.max(0, log.at(mustLeave - 1) + windowUs + 1 - now)
   },
   fullAfter: (log, { windowUs }, now) => (log.size === 0 ? 0 : Math.max(0, log.at(log.size - 1) + windowUs + 1 - now)),
   fullWithin: ({ windowUs }) => windowUs + 1,

@@ -17,12 +17,10 @@ export const fits = (limits: readonly LimitVerdict[]): boolean =>
  * allocated but the answer.
  */
 export function decide(policy: CompiledPolicy, counters: Counters, now: number, cost: number): LimitVerdict[] {
-  const only = policy.limits[0]
-  if (policy.limits.length !== 1 || only === undefined) return decideAll(policy, counters, now, cost)
-  const { algorithm } = policy
-  const known = counters.get(only.counter)
-  if (cost > only.maxCost) return [verdictOf(algorithm, known, only, now, cost)]
-  const state = known ?? freshIn(counters, algorithm, only, now)
+  const { algorithm, limits } = policy
+  const only = limits[0] as Limit
+  if (limits.length !== 1 || cost > only.maxCost) return decideAll(policy, counters, now, cost)
+  const state = counters.get(only.counter) ?? freshIn(counters, algorithm, only, now)
   const remaining = algorithm.take(state, only, now, cost)
   return [remaining < 0 ? verdictOf(algorithm, state, only, now, cost) : taken(algorithm, state, only, now, remaining)]
 }
