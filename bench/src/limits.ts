@@ -11,12 +11,12 @@ const LIMITS: readonly (readonly [section: string, goals: RegExp, limit: string]
   [
     'embedded',
     /fixed_window/,
-    'an answer that tells all limits and the block (260 B a check) against a number; the clock is a third of both',
+    'an answer that tells all limits and the block (160 B a check) against a number; the clock is a third of both',
   ],
   [
     'embedded',
     /store alone/,
-    'an exact log and an answer that tells all limits (260 B a check) against a bare counter; the clock is a third of both. What the log is of it, the rows with `fixed_window` say, which count as the peers do',
+    'an exact log and an answer that tells all limits (160 B a check) against a bare counter; the clock is a third of both. What the log is of it, the rows with `fixed_window` say, which count as the peers do',
   ],
   ['http-embedded', /in front/, 'five headers are 4 to 6 µs of it, deciding 3'],
   [
