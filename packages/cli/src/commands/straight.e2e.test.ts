@@ -1,5 +1,6 @@
 import { freePort, RedisServer, startCluster } from '@api-bouncer/limiter/testing/redis-server'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { DEFAULT_URL } from '../connection.ts'
 import { endAll, run } from './real.fixture.ts'
 
 const redises: RedisServer[] = []
@@ -34,8 +35,15 @@ const places: [string, () => { words?: string[]; env?: NodeJS.ProcessEnv }][] = 
   ['REDIS_CLUSTER_NODES', () => ({ env: { REDIS_CLUSTER_NODES: cluster.endpoints.join(',') } })],
 ]
 
+/** A server that somebody runs here meanwhile answers first: that is as it should be, and leaves nothing to test. */
+const isServed = await fetch(DEFAULT_URL).then(
+  () => true,
+  () => false,
+)
+if (isServed) console.warn(`something answers at ${DEFAULT_URL}: what happens when nobody does is not tested`)
+
 describe('straight on a Redis that no server has ever used', () => {
-  it.each(places)('%s: what an operator does at 3 a.m. works', async (_, where) => {
+  it.each(isServed ? places.slice(0, 1) : places)('%s: what an operator does at 3 a.m. works', async (_, where) => {
     const { words = [], env = {} } = where()
     for (const [argv, says] of [
       [
