@@ -595,6 +595,13 @@ describe('events', () => {
 })
 
 describe('totals and frames', () => {
+  test('what a change did is seen at once, not with the next frame', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+    const { bouncer } = open()
+    for (const limit of [5, 6]) await bouncer.control.putPolicy(policy(limit), undefined, ann)
+    expect((await bouncer.control.unblock('203.0.113.1', {}, ann)).seenBy).toEqual({ seen: 1, of: 1 })
+  })
+
   test('agree with what was sent', async () => {
     vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
     const { bouncer, times } = open({ deny: ['198.51.100.7'] })

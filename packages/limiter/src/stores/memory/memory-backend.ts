@@ -14,11 +14,12 @@ export function memoryBackend(options: MemoryStoreOptions & { seed: ControlState
   const store = new MemoryStore(options)
   const events = new MemoryEventLog(options.instance, () => store.now())
   const history = new MemoryHistory(() => store.now())
+  const ledger = new MemoryLedger(options.seed, event => events.append(event))
   const watching = new Listeners<StatsFrame>()
   let newest: StatsFrame | undefined
   return {
     store,
-    ledger: new MemoryLedger(options.seed, event => events.append(event)),
+    ledger,
     events,
     audit: new MemoryAuditLog(),
     keys: memoryKeys(store),
@@ -28,7 +29,8 @@ export function memoryBackend(options: MemoryStoreOptions & { seed: ControlState
       history.add(frame)
       watching.tell(frame)
     },
-    fleet: () => (newest ? [newest] : []),
+    // A change is in force when it is committed, not with the next frame.
+    fleet: () => (newest ? [{ ...newest, epoch: ledger.load().epoch }] : []),
     watch: listener => watching.add(listener),
     diagnose: async () => [judgeRoom(store.health(), store.maxClients)],
     forget(client) {
