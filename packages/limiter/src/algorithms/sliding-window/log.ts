@@ -1,52 +1,71 @@
-/** Times in a slab, 64 kB; a log that needs more has one of its own. */
-const TIMES = 8192
+/** Bytes of a slab; a log that needs more has one of its own. */
+const BYTES = 65_536
 
-/** An array whose parts, all of one size, are where logs keep their times. */
+/** Times within less than so many µs (71 minutes) of the oldest are known by their last 32 bits. */
+const SHORT_US = 2 ** 32
+
+/** Slabs of one kind with parts that nobody has. */
+class Room {
+  readonly open: Slab[] = []
+  readonly size: number
+  readonly Times: typeof Float64Array | typeof Uint32Array
+
+  constructor(size: number, long: boolean) {
+    this.size = size
+    this.Times = long ? Float64Array : Uint32Array
+  }
+}
+
+/** An array whose parts, all of one size, are where logs keep their times: whole, or the last 32 bits of them. */
 class Slab {
+  readonly room: Room
   readonly size: number
   readonly parts: number
-  readonly times: Float64Array
+  readonly times: Float64Array | Uint32Array
   /** Where the parts begin that nobody has. */
   readonly free: number[]
 
-  constructor(size: number) {
+  constructor(room: Room) {
+    const { size, Times } = room
+    this.room = room
     this.size = size
-    this.parts = size === 0 ? 0 : Math.max(1, Math.floor(TIMES / size))
-    this.times = new Float64Array(this.parts * size)
+    this.parts = size === 0 ? 0 : Math.max(1, Math.floor(BYTES / Times.BYTES_PER_ELEMENT / size))
+    this.times = new Times(this.parts * size)
     this.free = Array.from({ length: this.parts }, (_, i) => i * size)
   }
 }
 
-/** Slabs with parts that nobody has, by the size of a part. */
-const open = new Map<number, Slab[]>()
+/** By the size of a part, negative where times are whole. */
+const rooms = new Map<number, Room>()
 
-function openOf(size: number): Slab[] {
-  const known = open.get(size)
+function roomOf(size: number, long: boolean): Room {
+  const key = long ? -size : size
+  const known = rooms.get(key)
   if (known) return known
-  const slabs: Slab[] = []
-  open.set(size, slabs)
-  return slabs
+  const room = new Room(size, long)
+  rooms.set(key, room)
+  return room
 }
 
-function takePart(size: number): { slab: Slab; start: number } {
-  const slabs = openOf(size)
-  if (slabs.length === 0) slabs.push(new Slab(size))
-  const slab = slabs.at(-1) as Slab
+function takePart(room: Room): { slab: Slab; start: number } {
+  const { open } = room
+  if (open.length === 0) open.push(new Slab(room))
+  const slab = open.at(-1) as Slab
   const start = slab.free.pop() as number
-  if (slab.free.length === 0) slabs.pop()
+  if (slab.free.length === 0) open.pop()
   return { slab, start }
 }
 
 function leavePart(slab: Slab, start: number): void {
-  const slabs = openOf(slab.size)
-  if (slab.free.push(start) === 1) slabs.push(slab)
+  const { open } = slab.room
+  if (slab.free.push(start) === 1) open.push(slab)
   // Nobody is left in it; one is kept for who comes next.
-  if (slab.free.length === slab.parts && slabs.length > 1) slabs.splice(slabs.indexOf(slab), 1)
+  if (slab.free.length === slab.parts && open.length > 1) open.splice(open.indexOf(slab), 1)
 }
 
 const FIRST = 16
 const GROWTH = 8
-const NONE = new Slab(0)
+const NONE = new Slab(new Room(0, false))
 
 /**
  * The times at which units were taken, epoch µs, oldest first: a ring that grows. In an array a log, on the collector's heap,
@@ -54,22 +73,24 @@ const NONE = new Slab(0)
  */
 export class Log {
   size = 0
-  /** The first of them, here too: a check looks at no other, and seldom has to fetch it. */
+  /** The first of them, whole: from it the others are known by their last bits, and a check looks at no other. */
   private oldest = Number.POSITIVE_INFINITY
   /** Where its part of the slab begins. */
   private start = 0
   /** Where in its part the oldest is. */
   private head = 0
   private slab = NONE
+  private readonly long: boolean
 
-  /** There will be `most` at most. */
-  constructor(most: number) {
+  /** There will be `most` at most, none of them `windowUs` older than the newest. */
+  constructor(most: number, windowUs: number) {
+    this.long = windowUs >= SHORT_US
     this.grow(most)
   }
 
   /** An entry, 0 the oldest. */
   at(index: number): number {
-    return index === 0 ? this.oldest : (this.slab.times[this.place(index)] as number)
+    return index === 0 ? this.oldest : this.timeAt(this.place(index))
   }
 
   /** Drops what is older than `time`. */
@@ -81,6 +102,7 @@ export class Log {
   push(time: number, most: number): void {
     if (this.size === this.slab.size) this.grow(most)
     if (this.size === 0) this.oldest = time
+    // A Uint32Array keeps the last 32 bits of it.
     this.slab.times[this.place(this.size)] = time
     this.size++
   }
@@ -110,16 +132,20 @@ export class Log {
   }
 
   private drop(time: number): void {
-    const { times, size } = this.slab
-    while (this.size > 0 && (times[this.start + this.head] as number) < time) {
+    while (this.oldest < time) {
       this.size--
-      if (++this.head === size) this.head = 0
+      if (++this.head === this.slab.size) this.head = 0
+      this.setOldest()
     }
-    this.setOldest()
   }
 
   private setOldest(): void {
-    this.oldest = this.size === 0 ? Number.POSITIVE_INFINITY : (this.slab.times[this.start + this.head] as number)
+    this.oldest = this.size === 0 ? Number.POSITIVE_INFINITY : this.timeAt(this.start + this.head)
+  }
+
+  private timeAt(place: number): number {
+    const kept = this.slab.times[place] as number
+    return this.long ? kept : this.oldest + ((kept - this.oldest) >>> 0)
   }
 
   private place(index: number): number {
@@ -130,8 +156,8 @@ export class Log {
 
   private grow(most: number): void {
     const next = this.slab.size === 0 ? FIRST : this.slab.size * GROWTH
-    const { slab, start } = takePart(Math.max(this.size + 1, Math.min(next, most)))
-    for (let i = 0; i < this.size; i++) slab.times[start + i] = this.at(i)
+    const { slab, start } = takePart(roomOf(Math.max(this.size + 1, Math.min(next, most)), this.long))
+    for (let i = 0; i < this.size; i++) slab.times[start + i] = this.slab.times[this.place(i)] as number
     if (this.slab !== NONE) leavePart(this.slab, this.start)
     this.slab = slab
     this.start = start

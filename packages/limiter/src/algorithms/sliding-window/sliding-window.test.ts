@@ -45,34 +45,52 @@ describe('sliding_window, 100 a minute', () => {
 describe('the log', () => {
   const timesOf = (log: Log) => Array.from({ length: log.size }, (_, i) => log.at(i))
 
-  it.each([4, 100, 5000])('keeps its order while it grows to %i, its head wanders and units are given back', most => {
-    const log = new Log(most)
-    let model: number[] = []
-    for (let time = 0; time < most * 4; time++) {
-      if (time % 7 === 0 || model.length === most) {
-        const expired = time - Math.floor(most * 0.9)
-        log.expire(expired)
-        model = model.filter(entry => entry >= expired)
+  /** A window whose times are kept by their last 32 bits, the longest such, and the shortest of which they are kept whole. */
+  const windows = [60 * SECOND, 2 ** 32 - 1, 2 ** 32]
+
+  it.each(windows.flatMap(windowUs => [4, 100, 5000].map(most => [windowUs, most] as const)))(
+    'over %i µs keeps its order while it grows to %i, its head wanders and units are given back',
+    (windowUs, most) => {
+      const log = new Log(most, windowUs)
+      const step = Math.floor(windowUs / most)
+      let model: number[] = []
+      for (let i = 0; i < most * 4; i++) {
+        const time = NOW + i * step
+        if (i % 7 === 0 || model.length === most) {
+          const expired = time - Math.floor(most * 0.9) * step
+          log.expire(expired)
+          model = model.filter(entry => entry >= expired)
+        }
+        log.push(time, most)
+        model.push(time)
+        if (i % 11 === 0) {
+          const gone = model[i % 2 === 0 ? 0 : Math.floor(model.length / 2)] as number
+          expect(log.remove(gone, 2)).toBe(1)
+          model = model.filter(entry => entry !== gone)
+        }
+        if (most <= 100 || i % 97 === 0) expect(timesOf(log)).toEqual(model)
       }
-      log.push(time, most)
-      model.push(time)
-      if (time % 11 === 0) {
-        const gone = model[Math.floor(model.length / 2)] as number
-        expect(log.remove(gone, 2)).toBe(1)
-        model = model.filter(entry => entry !== gone)
-      }
-      if (most <= 100 || time % 97 === 0) expect(timesOf(log)).toEqual(model)
-    }
-  })
+    },
+  )
 
   it('gives back no more than was taken at a time', () => {
-    const log = new Log(5)
+    const log = new Log(5, SECOND)
     for (const time of [1, 2, 2, 2, 3]) log.push(time, 5)
     expect([log.remove(2, 2), log.remove(2, 2), log.remove(2, 2), log.remove(4, 1)]).toEqual([2, 1, 0, 0])
     expect(timesOf(log)).toEqual([1, 3])
   })
 
+  it.each(windows)('over %i µs tells the oldest and the newest apart that a window can hold', windowUs => {
+    const log = new Log(3, windowUs)
+    for (const time of [NOW, NOW + 1, NOW + windowUs]) log.push(time, 3)
+    expect(timesOf(log)).toEqual([NOW, NOW + 1, NOW + windowUs])
+    log.expire(NOW + 1)
+    expect(timesOf(log)).toEqual([NOW + 1, NOW + windowUs])
+  })
+
   it('shares memory with others, and never their times', () => {
+    /** 300 of them are 65 minutes. */
+    const STEP = 13 * SECOND
     fc.assert(
       fc.property(
         fc.array(
@@ -86,15 +104,20 @@ describe('the log', () => {
           },
         ),
         moves => {
-          const logs = Array.from({ length: 10 }, () => ({ log: new Log(1000), model: [] as number[] }))
-          moves.forEach(({ log: i, does, n }, now) => {
+          // Some keep times whole, some do not.
+          const logs = Array.from({ length: 10 }, (_, i) => ({
+            log: new Log(1000, windows[i % 3] as number),
+            model: [] as number[],
+          }))
+          moves.forEach(({ log: i, does, n }, moved) => {
+            const now = NOW + moved * STEP
             const one = logs[i] as (typeof logs)[number]
             if (does === 'clear') {
               one.log.clear()
               one.model = []
             } else if (does === 'expire') {
-              one.log.expire(now - n)
-              one.model = one.model.filter(time => time >= now - n)
+              one.log.expire(now - n * STEP)
+              one.model = one.model.filter(time => time >= now - n * STEP)
             } else {
               for (let unit = 0; unit < n; unit++) one.log.push(now, 1000)
               one.model.push(...Array<number>(n).fill(now))
@@ -115,14 +138,14 @@ describe('the log', () => {
       return process.memoryUsage().arrayBuffers
     }
     const filled = (length: number) => {
-      const logs = Array.from({ length }, () => new Log(100))
+      const logs = Array.from({ length }, () => new Log(100, SECOND))
       for (const log of logs) for (let unit = 0; unit < 100; unit++) log.push(unit, 100)
       return logs
     }
     const empty = taken()
     const logs = filled(10_000)
     const full = taken() - empty
-    expect(full).toBeGreaterThan(7_000_000)
+    expect(full).toBeGreaterThan(2_000_000)
     for (let round = 0; round < 20; round++) {
       for (const log of logs.splice(0, 5000)) log.clear()
       logs.push(...filled(5000))

@@ -115,11 +115,11 @@ export const monotonicMicros = (): number => Math.floor((timeOrigin + stopwatch.
 const stopwatch = performance
 const { timeOrigin } = stopwatch
 
-/** Somebody else's clock, held to what it has promised: never back, always a number. */
+/** Somebody else's clock, held to what it has promised: never back, always a whole number. */
 function heldTo(clock: () => number): () => number {
-  let last = clock()
+  let last = Math.floor(clock())
   return () => {
-    const now = clock()
+    const now = Math.floor(clock())
     if (now > last) last = now
     return last
   }
