@@ -1,5 +1,6 @@
 import type { IncomingMessage, RequestListener } from 'node:http'
 import { hostname } from 'node:os'
+import { inspect } from 'node:util'
 import type { ControlPlane, ControlState, Decision, StatsFrame, Usage } from './contracts/index.ts'
 import { isAllowed } from './contracts/index.ts'
 import { fleetStatus } from './control/fleet-status.ts'
@@ -10,6 +11,7 @@ import { BouncerError } from './errors.ts'
 import type { EventLog } from './events/event-log.ts'
 import { Reporter } from './events/reporter.ts'
 import { type Decider, type ExpressOptions, expressMiddleware, inFrontOf, type RequestToCheck } from './express.ts'
+import { Failures } from './failures.ts'
 import { type HeaderStyle, type HeaderTarget, rateLimitHeaders, setRateLimitHeaders } from './headers.ts'
 import { clientId, createIdentifier, type Identity, NO_ADDRESS, type Peer } from './identity/identify.ts'
 import { Listeners } from './listeners.ts'
@@ -37,6 +39,7 @@ export class Bouncer implements Decider {
   private readonly identifyPeer: ReturnType<typeof createIdentifier>
   private readonly recorder: Recorder
   private readonly reporter: Reporter
+  private readonly failures: Failures
   private readonly frameListeners = new Listeners<StatsFrame>()
   private readonly unmatched: CompiledPolicy
   private readonly ticker: NodeJS.Timeout
@@ -51,6 +54,7 @@ export class Bouncer implements Decider {
     this.options = parseOptions(options)
     const { seed, defaults, logger, rules, maxClients, clock } = this.options
     this.rules = rules
+    this.failures = new Failures(logger)
     this.instance = this.options.instance ?? `${hostname()}:${process.pid}`
     const memory = { seed, maxClients, clock, instance: this.instance }
     this.backend = this.options.redis ? redisBackend(this.options.redis, { ...memory, logger }) : memoryBackend(memory)
@@ -172,7 +176,7 @@ export class Bouncer implements Decider {
 
   /** The limiter as middleware for Express 5 and 4. */
   express<Req extends IncomingMessage = IncomingMessage>(options: ExpressOptions<Req> = {}) {
-    return expressMiddleware<Req>(this, options)
+    return expressMiddleware<Req>(this, this.failures, options)
   }
 
   /**
@@ -180,7 +184,7 @@ export class Bouncer implements Decider {
    * `callback()`, any request listener. Who is refused never reaches the framework, which is most of what a request costs.
    */
   wrap(app: RequestListener, options: ExpressOptions = {}): RequestListener {
-    return inFrontOf(app, this, this.options.logger, options)
+    return inFrontOf(app, this, this.failures, options)
   }
 
   /** Counts since the start. */
@@ -247,7 +251,7 @@ export class Bouncer implements Decider {
     if (client !== undefined && (typeof client !== 'string' || client === '')) {
       throw new BouncerError(
         'ERR_INVALID',
-        `a client of ${JSON.stringify(client)} for ${method} ${path.slice(0, 200)}`,
+        `a client of ${inspect(client)} for ${method} ${path.slice(0, 200)}`,
         'client(req) must return a non-empty string, or undefined to count the address',
       )
     }

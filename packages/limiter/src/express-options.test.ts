@@ -15,6 +15,15 @@ test.each([
   await bouncer.close()
 })
 
+test.each([[undefined], [{ callback() {} }]])(
+  'bouncer.wrap stops the start for %s, which is no application',
+  async app => {
+    const bouncer = createBouncer()
+    expect(() => bouncer.wrap(app as never)).toThrow(/is no application.*app\.callback\(\)/s)
+    await bouncer.close()
+  },
+)
+
 test('a misspelt method would leave its route unguarded, so it is refused with a guess', () => {
   const { error } = policySchema.safeParse({ id: 'x', match: 'GTE /x', limits: [{ limit: 1, window: '1m' }] })
   expect(error?.message).toContain('did you mean')

@@ -5,17 +5,17 @@ import parseUrl from 'parseurl'
 import * as z from 'zod'
 import { type Decision, isAllowed, oneOf, strict } from './contracts/index.ts'
 import { parseWith } from './control/parse.ts'
+import { BouncerError } from './errors.ts'
+import type { Failures } from './failures.ts'
 import { HEADER_NAMES, HEADER_STYLES, type HeaderStyle, type HeaderTarget, type Problem, problemOf } from './headers.ts'
-import type { Logger } from './options.ts'
+import type { Peer } from './identity/identify.ts'
 import { read } from './read.ts'
 import type { Answer } from './stores/store.ts'
 
-declare global {
-  namespace Express {
-    interface Request {
-      /** What the limiter decided about this request. */
-      bouncer?: Decision
-    }
+declare module 'http' {
+  interface IncomingMessage {
+    /** What the limiter decided about this request. */
+    bouncer?: Decision
   }
 }
 
@@ -24,13 +24,12 @@ type Request = IncomingMessage & {
   originalUrl?: string
   /** What parseurl has made of `url`, and keeps with the request. */
   _parsedUrl?: { readonly _raw?: string; readonly pathname: string | null }
-  bouncer?: Decision
   id?: unknown
 }
 
 /** What a request is decided by. */
 export interface RequestToCheck {
-  readonly peer: IncomingMessage
+  readonly peer: Peer
   readonly method: string
   /** The parsed pathname, undecoded, as Express routes it. */
   readonly path: string
@@ -50,8 +49,9 @@ export interface Decider {
 }
 
 /**
- * All optional; functions may return promises. What they throw goes to Express's error handler; in front of an application
- * there is none: the request is answered with 500, and the logger told.
+ * All optional; functions may return promises, for which a request waits as long as they take. `skip` is asked first, then
+ * `cost`, then `client`. What they throw goes to Express's error handler; in front of an application there is none: the
+ * request is answered with 500, and the logger told, once a minute and kind of error.
  */
 export interface ExpressOptions<Req extends IncomingMessage = IncomingMessage> {
   /** True: the request passes uncounted, as `exempt`. Default: none does. */
@@ -70,12 +70,13 @@ export interface ExpressOptions<Req extends IncomingMessage = IncomingMessage> {
   headers?: HeaderStyle
 }
 
-/** What the hooks `skip`, `cost` and `client` said. */
-type Hooked = readonly [boolean | undefined, number | undefined, string | undefined]
+/** Goes on at once where nothing has to be waited for. */
+function after<T, R>(answer: T | PromiseLike<T>, go: (answer: T) => R | Promise<R>): R | Promise<R> {
+  const isThenable = typeof (answer as PromiseLike<T> | undefined)?.then === 'function'
+  return isThenable ? Promise.resolve(answer).then(go) : go(answer as T)
+}
 
-const isThenable = (value: unknown) => typeof (value as PromiseLike<unknown> | undefined)?.then === 'function'
-
-type Next = (error?: unknown) => void
+type Next = (error?: unknown) => unknown
 
 const hook = z
   .custom(value => typeof value === 'function', 'expected a function of the request (or response)')
@@ -90,14 +91,13 @@ const optionsSchema = strict({
 })
 
 const LINGER_MS = 5000
-/** What throws at each request is not told at each. */
-const TELL_EVERY_MS = 60_000
 
 const EXPOSE = HEADER_NAMES.join(', ')
 
 /** The limiter as middleware for Express 5 and 4 (and anything else that passes Node's own request and response). */
 export function expressMiddleware<Req extends IncomingMessage>(
   decider: Decider,
+  failures: Failures,
   options: ExpressOptions<Req> = {},
   where = 'bouncer.express',
 ) {
@@ -107,61 +107,75 @@ export function expressMiddleware<Req extends IncomingMessage>(
 
   function decide(req: Request): Answer<Decision> {
     const request = { peer: req, method: read(req, 'method') ?? 'GET', path: pathOf(req) }
-    if (!hooked) return decider.check(request)
-    const asked = req as unknown as Req
-    const hooks = [skip?.(asked), cost?.(asked), client?.(asked)] as const
-    const check = ([skip, cost, client]: Hooked) => decider.check({ ...request, skip, cost, client })
-    return hooks.some(isThenable) ? Promise.all(hooks).then(check) : check(hooks as Hooked)
+    return hooked ? ask(request, req as unknown as Req) : decider.check(request)
   }
 
-  function answer(req: Request, res: ServerResponse, next: Next, decision: Decision): void {
+  /** One after the other: what one throws finds no other under way, and who is skipped is asked no more. */
+  function ask(request: RequestToCheck, req: Req): Answer<Decision> {
+    // Who hangs up meanwhile has no address any more, and is counted all the same.
+    const peer = { headers: req.headers, socket: { remoteAddress: req.socket.remoteAddress } }
+    return after(skip?.(req), skip => {
+      if (skip) return decider.check({ ...request, peer, skip })
+      return after(cost?.(req), cost =>
+        after(client?.(req), client => decider.check({ ...request, peer, cost, client })),
+      )
+    })
+  }
+
+  function answer(req: Request, res: ServerResponse, next: Next, decision: Decision): unknown {
     const { origin } = read(req, 'headers')
     req.bouncer = decision
     // The client went away while we asked: there is nobody to answer, and no work to be done for them.
-    if (read(res, 'destroyed')) return
+    if (isGone(res)) return
     if (refundWhen && decision.outcome === 'allowed') {
-      // `finish` is never told of an aborted response, `close` is.
-      res.once('close', () => void (res.writableFinished && refund(res, decision)))
+      const { socket } = req
+      // An aborted response tells of no `finish`, unless all of it was handed over at once; `close` comes in any case.
+      res.once('close', () => void (res.writableFinished && !socket.errored && refund(req, res, decision)))
     }
     if (read(res, 'headersSent')) return goOn(res, next, decision)
     decider.setHeaders(res, decision, style)
     if (origin !== undefined && style !== 'none') expose(res)
     if (!isAllowed(decision)) return refuse(req, res, decision)
-    next()
+    return next()
   }
 
   /** Somebody has begun to answer before us (a stream of events, say): too late to tell, not to refuse. */
-  function goOn(res: ServerResponse, next: Next, decision: Decision): void {
+  function goOn(res: ServerResponse, next: Next, decision: Decision): unknown {
     if (res.writableEnded) return
-    if (isAllowed(decision)) next()
-    else res.end()
+    return isAllowed(decision) ? next() : res.end()
   }
 
-  async function refund(res: ServerResponse, decision: Decision): Promise<void> {
+  async function refund(req: Request, res: ServerResponse, decision: Decision): Promise<void> {
     try {
       if (await refundWhen?.(res)) await decider.refund(decision)
     } catch (error) {
-      // The response is gone: nobody can be told but the process.
-      process.emitWarning(`refundWhen failed: ${(error as Error).message}`, 'ApiBouncerWarning')
+      // The response is gone: nobody else can be told.
+      failures.tell(`refundWhen failed for ${routeOf(req)}`, error)
     }
   }
 
-  return function bouncer(req: Request, res: ServerResponse, next: Next): void {
+  /** Answers what `next` does, or a promise of it. */
+  return function bouncer(req: Request, res: ServerResponse, next: Next): unknown {
     let decided: Answer<Decision>
     try {
       decided = decide(req)
     } catch (error) {
       return next(thrown(error))
     }
+    if (!(decided instanceof Promise)) return answer(req, res, next, decided)
     // What `next` throws is not for `next` to hear of again.
-    if (decided instanceof Promise) {
-      decided.then(
-        decision => answer(req, res, next, decision),
-        error => next(thrown(error)),
-      )
-    } else answer(req, res, next, decided)
+    return decided.then(
+      decision => answer(req, res, next, decision),
+      error => next(thrown(error)),
+    )
   }
 }
+
+/** Of HTTP/2's compatible response only the stream tells. */
+const isGone = (res: ServerResponse & { stream?: { destroyed: boolean } }) =>
+  read(res, 'destroyed') ?? res.stream?.destroyed ?? false
+
+const routeOf = (req: Request) => `${req.method} ${(req.originalUrl ?? req.url ?? '').slice(0, 200)}`
 
 /** An error for `next`, to which nothing means "go on" and a string may mean "skip this route". */
 const thrown = (error: unknown) =>
@@ -171,21 +185,24 @@ const thrown = (error: unknown) =>
 export function inFrontOf(
   app: RequestListener,
   decider: Decider,
-  logger: Logger,
+  failures: Failures,
   options?: ExpressOptions,
 ): RequestListener {
-  const limit = expressMiddleware(decider, options, 'bouncer.wrap')
-  let toldAt = -TELL_EVERY_MS
-  function fail(res: ServerResponse, error: unknown): void {
-    const now = performance.now()
-    if (now - toldAt >= TELL_EVERY_MS) {
-      toldAt = now
-      logger.error(`a request could not be decided, and was answered with 500: ${inspect(error)}`)
-    }
-    if (res.headersSent) res.destroy()
-    else send(res, { type: 'about:blank', title: STATUS_CODES[500] as string, status: 500 })
+  if (typeof app !== 'function') {
+    throw new BouncerError(
+      'ERR_INVALID',
+      `bouncer.wrap: ${inspect(app, { depth: 0 }).slice(0, 100)} is no application`,
+      "Give it what Node's createServer takes: an Express app, Koa's app.callback(), a function of request and response",
+    )
   }
-  return (req, res) => limit(req, res, error => (error === undefined ? app(req, res) : fail(res, error)))
+  const limit = expressMiddleware(decider, failures, options, 'bouncer.wrap')
+  function fail(req: Request, res: ServerResponse, error: unknown): void {
+    failures.tell(`${routeOf(req)} could not be decided, and was answered with 500`, error)
+    if (res.headersSent) res.destroy()
+    else send(req, res, { type: 'about:blank', title: STATUS_CODES[500] as string, status: 500 })
+  }
+  // What the application answers is for the server, which may look after its promise (`captureRejections`).
+  return (req, res) => limit(req, res, error => (error === undefined ? app(req, res) : fail(req, res, error)))
 }
 
 /** As Express routes it: by `url`, which others may have rewritten, behind what mounts have taken off it. */
@@ -211,17 +228,21 @@ function pathAsked(req: Request): string {
 
 function expose(res: ServerResponse): void {
   const exposed = res.getHeader('Access-Control-Expose-Headers')
-  if (exposed === '*') return
+  // An application that stands behind two of us has them from the first.
+  if (exposed === '*' || String(exposed).includes(EXPOSE)) return
   res.setHeader('Access-Control-Expose-Headers', exposed === undefined ? EXPOSE : `${exposed}, ${EXPOSE}`)
 }
 
 function refuse(req: Request, res: ServerResponse, decision: Decision): void {
   const requestId = typeof req.id === 'string' || typeof req.id === 'number' ? String(req.id) : randomUUID()
-  send(res, problemOf(decision, requestId))
-  if (hasBody(req)) linger(req)
+  send(req, res, problemOf(decision, requestId))
 }
 
-function send(res: ServerResponse, problem: Problem | (Pick<Problem, 'type' | 'title'> & { status: 500 })): void {
+function send(
+  req: Request,
+  res: ServerResponse,
+  problem: Problem | (Pick<Problem, 'type' | 'title'> & { status: 500 }),
+): void {
   const body = `${JSON.stringify(problem)}\n`
   res.statusCode = problem.status
   res.setHeader('Content-Type', 'application/problem+json')
@@ -230,6 +251,7 @@ function send(res: ServerResponse, problem: Problem | (Pick<Problem, 'type' | 't
   res.setHeader('Cache-Control', 'no-store')
   // A text, which Node writes together with the headers; it leaves it out for HEAD.
   res.end(body)
+  if (hasBody(req)) linger(req)
 }
 
 /** Whether the request announced one, RFC 9112, 6.3: `complete` is false even for a GET while its headers are being handled. */

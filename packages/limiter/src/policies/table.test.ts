@@ -144,9 +144,9 @@ describe('a path matches as Express 5 routes it', () => {
         }),
       )
       expect(found.every(({ status }) => status === 200 || status === 404)).toBe(true)
-      // Paths that can be read in two ways may match more than this route: by one or the other something else is reached.
+      // Paths that can be read in several ways may match more than this route: by one or the other something else is reached.
       const wrong = found.filter(
-        ({ routed, matched, path }) => routed !== matched && (routed || !/\/\/|%|\/\./.test(path)),
+        ({ routed, matched, path }) => routed !== matched && (routed || !/\/\/|%|\/\.|\\|;/.test(path)),
       )
       expect(wrong).toEqual([])
       expect(found.some(({ routed }) => routed)).toBe(pattern !== '/über')
@@ -178,6 +178,17 @@ describe('a path matches as Express 5 routes it', () => {
     ['/big/../health', 'big'],
     ['/health', 'health'],
     ['/%68ealth', 'default'],
+    // As `new URL` reads them, and Hono with it.
+    ['//x/big/file.txt', 'big'],
+    ['///x/big/file.txt', 'big'],
+    ['/\\x/big/file.txt', 'big'],
+    ['/x\\..\\big/file.txt', 'big'],
+    ['/%/../big/file.txt', 'big'],
+    ['/%zz/%2e%2e/%62ig/file.txt', 'big'],
+    ['//[/health', 'default'],
+    // As Fastify may read it.
+    ['/users/admin;x', 'strict'],
+    ['/users/%61dmin;/../..', 'strict'],
     // Decoded once, as Express does.
     ['/users/%2561dmin', 'default'],
     ['/users/%ZZ', 'default'],

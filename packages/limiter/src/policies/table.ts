@@ -133,22 +133,22 @@ export class PolicyTable {
     refuseTies(this.shadows)
   }
 
-  /** The most specific enforced policy, or `undefined`; where a path can be read in two ways, the stricter of two. */
+  /** The most specific enforced policy, or `undefined`; where a path can be read in several ways, the strictest of theirs. */
   match(method: string, path: string): CompiledPolicy | undefined {
-    return ODD.test(path) ? findOdd(this.enforced, method, path) : first(this.enforced, method, path, path)
+    return ODD.test(path) ? strictest(this.enforced, method, path) : first(this.enforced, method, path)
   }
 
   /** The same of shadow policies. */
   matchShadow(method: string, path: string): CompiledPolicy | undefined {
     if (this.shadows.length === 0) return undefined
-    return ODD.test(path) ? findOdd(this.shadows, method, path) : first(this.shadows, method, path, path)
+    return ODD.test(path) ? strictest(this.shadows, method, path) : first(this.shadows, method, path)
   }
 
   /** Every pattern that matches, most specific first, for `explain`. */
   matches(method: string, path: string): { policy: CompiledPolicy; source: string }[] {
-    const [routed, read] = [asMounted(path), asRead(path)]
-    return [...this.enforced, ...this.shadows].filter(
-      row => rowMatches(row, method, path, routed) || (read !== undefined && rowMatches(row, method, read, read)),
+    const readings = readingsOf(path)
+    return [...this.enforced, ...this.shadows].filter(row =>
+      readings.some(spelled => spelled.some(path => rowMatches(row, method, path))),
     )
   }
 
@@ -157,48 +157,51 @@ export class PolicyTable {
   }
 }
 
-/**
- * The path with repeated slashes as one. A router mounted at `/login` is asked for `//` by `/login//` and takes it for its `/`:
- * each mount drops slashes in effect, so a policy that saw only the path as it stands could be walked round.
- */
-const asMounted = (path: string) => path.replace(/\/{2,}/g, '/')
+const rowMatches = ({ method: wanted, regexp }: Row, method: string, path: string) =>
+  methodMatches(wanted, method) && (regexp === undefined || regexp.test(path))
 
-const rowMatches = ({ method: wanted, regexp }: Row, method: string, path: string, routed: string) =>
-  methodMatches(wanted, method) &&
-  (regexp === undefined || regexp.test(path) || (routed !== path && regexp.test(routed)))
-
-/**
- * The path as a handler may read it, where that differs: Express compares literals with the path as it stands, but decodes
- * parameters (of `/users/%61dmin`, `/users/:id` makes `admin`), and express.static decodes, then resolves dots.
- */
-function asRead(path: string): string | undefined {
-  try {
-    return posix.normalize(decodeURIComponent(path))
-  } catch {
-    // Express and express.static refuse what does not decode.
-    return undefined
-  }
-}
-
-/** What somebody reads otherwise than it stands: an escape, a dot or a second slash behind a slash. */
-const ODD = /%|\/[./]/
-
-function findOdd(rows: readonly Row[], method: string, path: string): CompiledPolicy | undefined {
-  const stands = first(rows, method, path, asMounted(path))
-  const read = asRead(path)
-  return read === undefined ? stands : stricter(stands, first(rows, method, read, read))
-}
-
-function first(rows: readonly Row[], method: string, path: string, routed: string): CompiledPolicy | undefined {
-  for (const row of rows) if (rowMatches(row, method, path, routed)) return row.policy
+/** The first row that matches one of the spellings. */
+function first(rows: readonly Row[], method: string, ...spelled: readonly string[]): CompiledPolicy | undefined {
+  for (const row of rows) for (const path of spelled) if (rowMatches(row, method, path)) return row.policy
   return undefined
 }
 
-/** Not the more specific: a spelling could name a looser policy's path on the way to a stricter one's. */
-function stricter(stands: CompiledPolicy | undefined, read: CompiledPolicy | undefined): CompiledPolicy | undefined {
-  if (!stands || !read) return stands ?? read
-  return rateOf(read) < rateOf(stands) ? read : stands
+/** What somebody reads otherwise than it stands: an escape, a dot or a second slash behind a slash, `\` and `;`. */
+const ODD = /%|\/[./]|\\|;/
+
+/**
+ * The ways in which handlers read an odd path; of each, the spellings that mean the same there. As it stands and, because a
+ * router mounted at `/login` is asked for `//` by `/login//` and takes it for its `/`, with repeated slashes as one. Decoded
+ * and then its dots resolved: Express compares literals with the path as it stands, but decodes parameters (of
+ * `/users/%61dmin`, `/users/:id` makes `admin`), and express.static does both. As the WHATWG's URL reads it, with which many
+ * a listener finds its path: `//x/login` is `/login` on a host x, `\` a slash. And all of these up to a `;`, where some
+ * routers (Fastify's `useSemicolonDelimiter`) see the query begin.
+ */
+function readingsOf(path: string): (readonly string[])[] {
+  if (!ODD.test(path)) return [[path]]
+  const upTo = path.indexOf(';')
+  return (upTo < 0 ? [path] : [path, path.slice(0, upTo)]).flatMap(path => [
+    [path, path.replace(/\/{2,}/g, '/')],
+    [posix.normalize(decoded(path))],
+    [decoded(URL.canParse(path, 'http://x') ? new URL(path, 'http://x').pathname : path)],
+  ])
 }
+
+/** What does not decode stays as it is: Express refuses it, others do not. */
+const decoded = (path: string) =>
+  path.replace(/(?:%[\da-f]{2})+/gi, escapes => {
+    try {
+      return decodeURIComponent(escapes)
+    } catch {
+      return escapes
+    }
+  })
+
+/** Not the most specific: a spelling could name a looser policy's path on the way to a stricter one's. */
+const strictest = (rows: readonly Row[], method: string, path: string): CompiledPolicy | undefined =>
+  readingsOf(path)
+    .map(spelled => first(rows, method, ...spelled))
+    .reduce((found, policy) => (policy && (!found || rateOf(policy) < rateOf(found)) ? policy : found))
 
 /** Requests a ms that a policy lets through in the long run. */
 const rateOf = ({ limits, cost }: CompiledPolicy) =>
