@@ -160,9 +160,8 @@ export class PolicyTable {
 const rowMatches = ({ method: wanted, regexp }: Row, method: string, path: string) =>
   methodMatches(wanted, method) && (regexp === undefined || regexp.test(path))
 
-/** The first row that matches one of the spellings. */
-function first(rows: readonly Row[], method: string, ...spelled: readonly string[]): CompiledPolicy | undefined {
-  for (const row of rows) for (const path of spelled) if (rowMatches(row, method, path)) return row.policy
+function first(rows: readonly Row[], method: string, path: string): CompiledPolicy | undefined {
+  for (const row of rows) if (rowMatches(row, method, path)) return row.policy
   return undefined
 }
 
@@ -200,7 +199,7 @@ const decoded = (path: string) =>
 /** Not the most specific: a spelling could name a looser policy's path on the way to a stricter one's. */
 const strictest = (rows: readonly Row[], method: string, path: string): CompiledPolicy | undefined =>
   readingsOf(path)
-    .map(spelled => first(rows, method, ...spelled))
+    .map(spelled => rows.find(row => spelled.some(path => rowMatches(row, method, path)))?.policy)
     .reduce((found, policy) => (policy && (!found || rateOf(policy) < rateOf(found)) ? policy : found))
 
 /** Requests a ms that a policy lets through in the long run. */
