@@ -175,7 +175,8 @@ export function expressMiddleware<Req extends IncomingMessage>(
 const isGone = (res: ServerResponse & { stream?: { destroyed: boolean } }) =>
   read(res, 'destroyed') ?? res.stream?.destroyed ?? false
 
-const routeOf = (req: Request) => `${req.method} ${(req.originalUrl ?? req.url ?? '').slice(0, 200)}`
+/** For the log: without the query, which may hold what is secret. */
+const routeOf = (req: Request) => `${req.method} ${pathAsked(req).slice(0, 200)}`
 
 /** An error for `next`, to which nothing means "go on" and a string may mean "skip this route". */
 const thrown = (error: unknown) =>

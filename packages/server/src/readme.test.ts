@@ -1,6 +1,5 @@
 import { execFile, execFileSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { freePort, RedisServer } from '@api-bouncer/limiter/testing/redis-server'
@@ -147,6 +146,16 @@ describe('the README', () => {
     }
   })
 
+  /** Runs it as `app.mjs` of a project beside this one, that has installed what the README says; port 3000 is another. */
+  async function start(code: string) {
+    const [port, folder] = [await freePort(), temporaryFolder()]
+    symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
+    writeFileSync(join(folder, 'app.mjs'), code.replace('3000', String(port)))
+    const app = run(process.execPath, ['--import', 'tsx', '--conditions=@api-bouncer/source', 'app.mjs'], {}, folder)
+    processes.push(app)
+    return { app, url: `http://127.0.0.1:${port}` }
+  }
+
   it('has a twelve-line example that limits, as middleware and in front', async () => {
     const [example = '', inFront = ''] = blocks.filter(({ language }) => language === 'js').map(({ text }) => text)
     expect(example.split('\n').filter(line => line.trim() !== '')).toHaveLength(12)
@@ -158,14 +167,7 @@ describe('the README', () => {
       [example, 'Express'],
       [`${imported}\n${wrapped}`, null],
     ] as const) {
-      const port = await freePort()
-      // A project beside this one, that has installed what the README says.
-      const folder = mkdtempSync(join(tmpdir(), 'api-bouncer-example-'))
-      symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
-      writeFileSync(join(folder, 'app.mjs'), code.replace('3000', String(port)))
-      const app = run(process.execPath, ['--import', 'tsx', '--conditions=@api-bouncer/source', 'app.mjs'], {}, folder)
-      processes.push(app)
-      const url = `http://127.0.0.1:${port}`
+      const { url } = await start(code)
       await expect
         .poll(
           () =>
@@ -190,15 +192,11 @@ describe('the README', () => {
     const examples = blocks.filter(({ language }) => language === 'js').map(({ text }) => text)
     const [example = '', , onRedis = ''] = examples
     const server = await RedisServer.start()
-    const [port, folder] = [await freePort(), temporaryFolder()]
-    symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
     // The first line replaces the example's bouncer.
     const first = onRedis.split('\n')[0] as string
-    const app = example.replace(/const bouncer = .*?^\}\)$/ms, first).replace('3000', String(port))
-    writeFileSync(join(folder, 'app.mjs'), app.replace('6379', String(server.port)))
-    const options = ['--import', 'tsx', '--conditions=@api-bouncer/source', 'app.mjs']
-    processes.push(run(process.execPath, options, {}, folder))
-    const remaining = () => fetch(`http://127.0.0.1:${port}`).then(res => res.json(), String)
+    const app = example.replace(/const bouncer = .*?^\}\)$/ms, first)
+    const { url } = await start(app.replace('6379', String(server.port)))
+    const remaining = () => fetch(url).then(res => res.json(), String)
     await expect.poll(remaining, { timeout: 20_000 }).toEqual({ remaining: expect.any(Number) })
     const counters = async () => {
       await remaining()
@@ -212,18 +210,13 @@ describe('the README', () => {
     const [example = '', , , operating = ''] = blocks
       .filter(({ language }) => language === 'js')
       .map(({ text }) => text)
-    const [port, folder] = [await freePort(), temporaryFolder()]
-    symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
     // Subscribed first, so that what is done is told.
     const lines = operating.trim().split('\n')
     const told = [lines.at(-1), ...lines.slice(0, -1), "console.log('done')"].join('\n')
-    writeFileSync(join(folder, 'app.mjs'), `${example.replace('3000', String(port))}\n${told}\n`)
-    const options = ['--import', 'tsx', '--conditions=@api-bouncer/source', 'app.mjs']
-    const app = run(process.execPath, options, {}, folder)
-    processes.push(app)
+    const { app, url } = await start(`${example}\n${told}\n`)
     await app.printed('done')
     expect(app.output().stdout).toMatch(/^blocked [\s\S]*203\.0\.113\.7[\s\S]*^unblocked [\s\S]*^policy-changed /m)
-    const response = await fetch(`http://127.0.0.1:${port}`)
+    const response = await fetch(url)
     expect(response.headers.get('x-ratelimit-limit')).toBe('50')
   })
 

@@ -135,21 +135,18 @@ export class PolicyTable {
 
   /** The most specific enforced policy, or `undefined`; where a path can be read in several ways, the strictest of theirs. */
   match(method: string, path: string): CompiledPolicy | undefined {
-    return ODD.test(path) ? strictest(this.enforced, method, path) : first(this.enforced, method, path)
+    return find(this.enforced, method, path)
   }
 
   /** The same of shadow policies. */
   matchShadow(method: string, path: string): CompiledPolicy | undefined {
-    if (this.shadows.length === 0) return undefined
-    return ODD.test(path) ? strictest(this.shadows, method, path) : first(this.shadows, method, path)
+    return this.shadows.length === 0 ? undefined : find(this.shadows, method, path)
   }
 
   /** Every pattern that matches, most specific first, for `explain`. */
   matches(method: string, path: string): { policy: CompiledPolicy; source: string }[] {
-    const readings = readingsOf(path)
-    return [...this.enforced, ...this.shadows].filter(row =>
-      readings.some(spelled => spelled.some(path => rowMatches(row, method, path))),
-    )
+    const spelled = ODD.test(path) ? readingsOf(path).flat() : [path]
+    return [...this.enforced, ...this.shadows].filter(row => spelled.some(path => rowMatches(row, method, path)))
   }
 
   get(id: string): CompiledPolicy | undefined {
@@ -160,7 +157,8 @@ export class PolicyTable {
 const rowMatches = ({ method: wanted, regexp }: Row, method: string, path: string) =>
   methodMatches(wanted, method) && (regexp === undefined || regexp.test(path))
 
-function first(rows: readonly Row[], method: string, path: string): CompiledPolicy | undefined {
+function find(rows: readonly Row[], method: string, path: string): CompiledPolicy | undefined {
+  if (ODD.test(path)) return strictest(rows, method, path)
   for (const row of rows) if (rowMatches(row, method, path)) return row.policy
   return undefined
 }
@@ -177,7 +175,6 @@ const ODD = /%|\/[./]|\\|;/
  * routers (Fastify's `useSemicolonDelimiter`) see the query begin.
  */
 function readingsOf(path: string): (readonly string[])[] {
-  if (!ODD.test(path)) return [[path]]
   const upTo = path.indexOf(';')
   return (upTo < 0 ? [path] : [path, path.slice(0, upTo)]).flatMap(path => [
     [path, path.replace(/\/{2,}/g, '/')],

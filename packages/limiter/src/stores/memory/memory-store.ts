@@ -182,7 +182,7 @@ export class MemoryStore implements Store {
     }
     const limits = decide(policy, client, now, cost)
     const idleAt = this.tick(now + policy.forgetAfterUs) + 1
-    if (client.idleAt < idleAt) this.keep(client, idleAt)
+    if (client.idleAt < idleAt) this.countsUntil(client, idleAt)
     if (!fits(limits)) return this.refuse(check, client, limits, now)
     this.touch(client, isNear(limits) ? HOT : COLD, this.tick(now))
     return { outcome: 'allowed', now, limits, taken: true }
@@ -398,7 +398,7 @@ export class MemoryStore implements Store {
   }
 
   /** Some counter of its counts until this tick. */
-  private keep(client: Client, idleAt: number): void {
+  private countsUntil(client: Client, idleAt: number): void {
     client.idleAt = idleAt
     if (idleAt < this.idleFrom) this.idleFrom = idleAt
   }
