@@ -194,7 +194,7 @@ describe('Redis freezes for 4 s under 400 requests a second', () => {
     const backMs = (decisions.find(({ outcome, at }) => outcome === 'allowed' && at > thawed)?.at ?? 0) - thawed
     const rest = decisions.length
     await until('two more seconds', () => decisions.length > rest + 800)
-    const { answers, lagMs } = await traffic.stop()
+    const { answers, stalled } = await traffic.stop()
 
     const redis = connectTo(server)
     let counted = 0
@@ -202,17 +202,17 @@ describe('Redis freezes for 4 s under 400 requests a second', () => {
     const count = (wanted: string) => decisions.filter(({ outcome }) => outcome === wanted).length
     const allowed = count('allowed')
     const waits = decisions.map(({ ms }) => ms)
-    const p999 = percentile(waits, 99.9)
+    // What this process itself was late by is not the wait for Redis.
+    const own = decisions.map(({ ms, at }) => ms - stalled(at - ms, at))
+    const p999 = percentile(own, 99.9)
     console.log(
       [
         `frozen 4 s under 400 rps: ${decisions.length} decisions, allowed ${allowed}, counted in Redis ${counted}, degraded ${count('degraded-allowed')}`,
-        `wait for the decision p50 ${percentile(waits, 50).toFixed(1)} p99 ${percentile(waits, 99).toFixed(1)} p99.9 ${p999.toFixed(1)} max ${Math.max(...waits).toFixed(1)} ms (deadline ${DEADLINE})`,
+        `wait for the decision p50 ${percentile(waits, 50).toFixed(1)} p99 ${percentile(waits, 99).toFixed(1)} p99.9 ${percentile(waits, 99.9).toFixed(1)} max ${Math.max(...waits).toFixed(1)} ms (deadline ${DEADLINE}); without what the event loop stood still p99.9 ${p999.toFixed(1)}`,
         `whole HTTP answer since it was due p99.9 ${percentile(
           answers.map(({ waitMs }) => waitMs),
           99.9,
-        ).toFixed(
-          1,
-        )} ms; event-loop lag p99 ${lagMs.p99.toFixed(1)} p99.9 ${lagMs.p999.toFixed(1)} max ${lagMs.max.toFixed(1)} ms`,
+        ).toFixed(1)} ms`,
         `longest waits: ${[...decisions]
           .sort((a, b) => b.ms - a.ms)
           .slice(0, 5)
@@ -226,8 +226,7 @@ describe('Redis freezes for 4 s under 400 requests a second', () => {
     )
     expect(answers.filter(({ status }) => status >= 500)).toEqual([])
     expect(allowedInFrost).toBe(0)
-    // What this process itself was late by is not the wait for Redis.
-    expect(p999).toBeLessThanOrEqual(DEADLINE + 50 + lagMs.p999)
+    expect(p999).toBeLessThanOrEqual(DEADLINE + 50)
     // Only a batch that ran just before the frost, and whose answer did not get out, is counted and not heard. (On a machine
     // so busy that Redis is too late without any frost, those too.)
     const late = decisions.filter(

@@ -1,7 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { Agent, createServer, request } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { monitorEventLoopDelay } from 'node:perf_hooks'
 import express from 'express'
 import { Redis } from 'ioredis'
 import { type Bouncer, createBouncer } from '../../bouncer.ts'
@@ -107,11 +106,16 @@ export async function serve(bouncer: Bouncer) {
   return { get, decisions }
 }
 
-/** Open-loop load on an absolute schedule: what is due is sent, whatever became of the rest. Ends with `stop`. */
+const LOOK_MS = 2
+
+/**
+ * Open-loop load on an absolute schedule: what is due is sent, whatever became of the rest. Ends with `stop`, which also
+ * tells how much of a span (performance.now, ms) this process' event loop stood still.
+ */
 export function load<T>(rps: number, send: (i: number, due: number) => Promise<T>) {
-  const lag = monitorEventLoopDelay({ resolution: 1 })
-  lag.enable()
   const started = performance.now()
+  const stalls: { from: number; to: number }[] = []
+  let looked = started
   const sent: Promise<T>[] = []
   // Whoever awaits them hears of a failure; a test that failed before does not.
   const note = (one: Promise<T>) => {
@@ -122,16 +126,19 @@ export function load<T>(rps: number, send: (i: number, due: number) => Promise<T
   const timer = ending(
     setInterval(() => {
       const now = performance.now()
+      if (now - looked > 2 * LOOK_MS) stalls.push({ from: looked + LOOK_MS, to: now })
       for (let due = dueAt(); due <= now; due = dueAt()) note(send(sent.length, due))
-    }, 2),
+      looked = now
+    }, LOOK_MS),
     clearInterval,
   )
   return {
     async stop() {
       clearInterval(timer)
       const answers = await Promise.all(sent)
-      lag.disable()
-      return { answers, lagMs: { p99: lag.percentile(99) / 1e6, p999: lag.percentile(99.9) / 1e6, max: lag.max / 1e6 } }
+      const stalled = (from: number, to: number) =>
+        stalls.reduce((sum, stall) => sum + Math.max(0, Math.min(stall.to, to) - Math.max(stall.from, from)), 0)
+      return { answers, stalled }
     },
   }
 }

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import { guard } from './benches/guard.ts'
-import { build } from './run.ts'
+import { guard } from '../benches/guard.ts'
+import { build } from '../run.ts'
 
 test('no ratio against a peer has fallen under its floor', { timeout: 240_000 }, async () => {
   build()
