@@ -1,4 +1,5 @@
 import type { AlgorithmId } from '../contracts/index.ts'
+import type { Log } from './sliding-window/log.ts'
 
 /** One compiled limit. Times inside the algorithms are whole microseconds, as Redis' TIME gives them. */
 export interface Limit {
@@ -26,8 +27,8 @@ export interface Algorithm<State = unknown> {
   readonly id: AlgorithmId
   /** Whether `burst` means anything to it. */
   readonly bursts: boolean
-  /** The state of a client never seen before. */
-  fresh(limit: Limit, now: number): State
+  /** The state of a client never seen before; in `log`, a free one, where it is to be a log. */
+  fresh(limit: Limit, now: number, log?: Log): State
   /** Whole units that can be had now, 0 to capacity. Changes nothing that a later call could tell. */
   available(state: State, limit: Limit, now: number): number
   /** Takes `cost` units and returns what `available` says then; -1, and takes none, where there are not so many. */

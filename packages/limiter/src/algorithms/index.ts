@@ -20,5 +20,5 @@ export const algorithms: Readonly<Record<AlgorithmId, Algorithm>> = {
 
 /** Gives back what a state holds besides itself; it is as fresh then. */
 export function release(state: unknown): void {
-  if (state instanceof Log) state.clear()
+  if (state instanceof Log) state.end()
 }

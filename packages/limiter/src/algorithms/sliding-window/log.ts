@@ -67,25 +67,41 @@ const FIRST = 16
 const GROWTH = 8
 const NONE = new Slab(new Room(0, false))
 
+/** The low part of a time, µs. */
+const LOW = 2 ** 21
+/** The high part of a time later than all until 2112, and still a small integer. */
+const NEVER = 2 ** 31 - 1
+
 /**
  * The times at which units were taken, epoch µs, oldest first: a ring that grows. In an array a log, on the collector's heap,
- * they would be moved twice and then let go; here they stay where they are until `clear`.
+ * they would be moved twice and then let go; here they stay where they are until `end`. Between `begin` and `end` it has a
+ * place for them.
  */
 export class Log {
   size = 0
-  /** The first of them, whole: from it the others are known by their last bits, and a check looks at no other. */
-  private oldest = Number.POSITIVE_INFINITY
+  /**
+   * The first of them, whole: from it the others are known by their last bits, and a check looks at no other. In two small
+   * integers: V8 keeps other numbers in a place of their own, which is one more line of memory to wait for.
+   */
+  private oldestHigh = NEVER
+  private oldestLow = 0
   /** Where its part of the slab begins. */
   private start = 0
   /** Where in its part the oldest is. */
   private head = 0
   private slab = NONE
-  private readonly long: boolean
+  private long = false
 
-  /** There will be `most` at most, none of them `windowUs` older than the newest. */
-  constructor(most: number, windowUs: number) {
+  /** There will be `most` at most (at least 1), none of them `windowUs` older than the newest. */
+  begin(most: number, windowUs: number): this {
     this.long = windowUs >= SHORT_US
     this.grow(most)
+    return this
+  }
+
+  /** Has not begun, or has ended. */
+  get isFree(): boolean {
+    return this.slab === NONE
   }
 
   /** An entry, 0 the oldest. */
@@ -122,8 +138,8 @@ export class Log {
   }
 
   /** Forgets all and leaves its place to others. */
-  clear(): void {
-    if (this.slab !== NONE) leavePart(this.slab, this.start)
+  end(): void {
+    if (!this.isFree) leavePart(this.slab, this.start)
     this.slab = NONE
     this.start = 0
     this.head = 0
@@ -132,15 +148,24 @@ export class Log {
   }
 
   private drop(time: number): void {
-    while (this.oldest < time) {
+    while (this.size > 0 && this.oldest < time) {
       this.size--
       if (++this.head === this.slab.size) this.head = 0
       this.setOldest()
     }
   }
 
+  private get oldest(): number {
+    return this.oldestHigh * LOW + this.oldestLow
+  }
+
+  private set oldest(time: number) {
+    this.oldestHigh = Math.floor(time / LOW)
+    this.oldestLow = time - this.oldestHigh * LOW
+  }
+
   private setOldest(): void {
-    this.oldest = this.size === 0 ? Number.POSITIVE_INFINITY : this.timeAt(this.start + this.head)
+    this.oldest = this.size === 0 ? NEVER * LOW : this.timeAt(this.start + this.head)
   }
 
   private timeAt(place: number): number {
@@ -158,7 +183,7 @@ export class Log {
     const next = this.slab.size === 0 ? FIRST : this.slab.size * GROWTH
     const { slab, start } = takePart(roomOf(Math.max(this.size + 1, Math.min(next, most)), this.long))
     for (let i = 0; i < this.size; i++) slab.times[start + i] = this.slab.times[this.place(i)] as number
-    if (this.slab !== NONE) leavePart(this.slab, this.start)
+    if (!this.isFree) leavePart(this.slab, this.start)
     this.slab = slab
     this.start = start
     this.head = 0

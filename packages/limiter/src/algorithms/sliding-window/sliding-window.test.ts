@@ -51,7 +51,7 @@ describe('the log', () => {
   it.each(windows.flatMap(windowUs => [4, 100, 5000].map(most => [windowUs, most] as const)))(
     'over %i µs keeps its order while it grows to %i, its head wanders and units are given back',
     (windowUs, most) => {
-      const log = new Log(most, windowUs)
+      const log = new Log().begin(most, windowUs)
       const step = Math.floor(windowUs / most)
       let model: number[] = []
       for (let i = 0; i < most * 4; i++) {
@@ -74,14 +74,14 @@ describe('the log', () => {
   )
 
   it('gives back no more than was taken at a time', () => {
-    const log = new Log(5, SECOND)
+    const log = new Log().begin(5, SECOND)
     for (const time of [1, 2, 2, 2, 3]) log.push(time, 5)
     expect([log.remove(2, 2), log.remove(2, 2), log.remove(2, 2), log.remove(4, 1)]).toEqual([2, 1, 0, 0])
     expect(timesOf(log)).toEqual([1, 3])
   })
 
   it.each(windows)('over %i µs tells the oldest and the newest apart that a window can hold', windowUs => {
-    const log = new Log(3, windowUs)
+    const log = new Log().begin(3, windowUs)
     for (const time of [NOW, NOW + 1, NOW + windowUs]) log.push(time, 3)
     expect(timesOf(log)).toEqual([NOW, NOW + 1, NOW + windowUs])
     log.expire(NOW + 1)
@@ -106,14 +106,14 @@ describe('the log', () => {
         moves => {
           // Some keep times whole, some do not.
           const logs = Array.from({ length: 10 }, (_, i) => ({
-            log: new Log(1000, windows[i % 3] as number),
+            log: new Log().begin(1000, windows[i % 3] as number),
             model: [] as number[],
           }))
           moves.forEach(({ log: i, does, n }, moved) => {
             const now = NOW + moved * STEP
             const one = logs[i] as (typeof logs)[number]
             if (does === 'clear') {
-              one.log.clear()
+              one.log.end()
               one.model = []
             } else if (does === 'expire') {
               one.log.expire(now - n * STEP)
@@ -138,7 +138,7 @@ describe('the log', () => {
       return process.memoryUsage().arrayBuffers
     }
     const filled = (length: number) => {
-      const logs = Array.from({ length }, () => new Log(100, SECOND))
+      const logs = Array.from({ length }, () => new Log().begin(100, SECOND))
       for (const log of logs) for (let unit = 0; unit < 100; unit++) log.push(unit, 100)
       return logs
     }
@@ -147,12 +147,12 @@ describe('the log', () => {
     const full = taken() - empty
     expect(full).toBeGreaterThan(2_000_000)
     for (let round = 0; round < 20; round++) {
-      for (const log of logs.splice(0, 5000)) log.clear()
+      for (const log of logs.splice(0, 5000)) log.end()
       logs.push(...filled(5000))
     }
     await vi.waitFor(() => expect((taken() - empty) / full).toBeLessThan(1.1), 10_000)
     expect(logs.every(log => log.size === 100)).toBe(true)
-    for (const log of logs) log.clear()
+    for (const log of logs) log.end()
     await vi.waitFor(() => expect((taken() - empty) / full).toBeLessThan(0.1), 10_000)
   })
 })

@@ -5,7 +5,7 @@ import { Log } from './log.ts'
 export const slidingWindow: Algorithm<Log> = {
   id: 'sliding_window',
   bursts: false,
-  fresh: ({ limit, windowUs }) => new Log(limit, windowUs),
+  fresh: ({ limit, windowUs }, _now, log = new Log()) => log.begin(limit, windowUs),
   available(log, { limit, windowUs }, now) {
     log.expire(now - windowUs)
     return Math.max(0, limit - log.size)

@@ -1,10 +1,12 @@
 import { release } from '../../algorithms/index.ts'
+import { Log } from '../../algorithms/sliding-window/log.ts'
 
 /**
  * Counter states of one client, by Limit.counter. Nearly every client has one counter only: that one is kept in place, which
- * spares a Map a client (124 bytes of 455).
+ * spares a Map a client (124 bytes of 455). They are a log themselves, for the first that is to be one: an object less to find,
+ * which with 100,000 clients is in no cache (0.87 of a check's time).
  */
-export class Counters {
+export class Counters extends Log {
   private name: string | undefined
   private state: unknown
   private others: Map<string, unknown> | undefined

@@ -46,7 +46,7 @@ function decideAll(policy: CompiledPolicy, counters: Counters, now: number, cost
 }
 
 function freshIn(counters: Counters, algorithm: Algorithm, limit: Limit, now: number): unknown {
-  const state = algorithm.fresh(limit, now)
+  const state = algorithm.fresh(limit, now, counters.isFree ? counters : undefined)
   counters.set(limit.counter, state)
   return state
 }

@@ -285,6 +285,66 @@ describe('the embedded store’s memory', () => {
     expect(isBlocked('long')).toBe(true)
   })
 
+  test('each log of a client counts for itself, whichever lies in the client itself and whichever is forgotten first', () => {
+    const WINDOWS = { '1m': 60_000_000, '1h': 3_600_000_000, '2h': 7_200_000_000 }
+    const counters = ['a:1m:3', 'b:1m:4', 'b:2h:6', 'c:1h:5'].map(text => {
+      const [policy, window, limit] = text.split(':') as [string, keyof typeof WINDOWS, string]
+      return { policy, window, limit: Number(limit), windowUs: WINDOWS[window] }
+    })
+    const compiled = new Map(
+      ['a', 'b', 'c'].map(id => {
+        const limits = counters.filter(({ policy }) => policy === id).map(({ limit, window }) => ({ limit, window }))
+        const parsed = policySchema.parse({ id, limits })
+        return [id, compilePolicy(parsed, undefined, { algorithm: 'sliding_window', failMode: 'open' })] as const
+      }),
+    )
+    const moves = fc.array(
+      fc.oneof(
+        { weight: 8, arbitrary: fc.record({ check: fc.constantFrom('a', 'b', 'c') }) },
+        { weight: 1, arbitrary: fc.record({ forget: fc.nat(3) }) },
+        { weight: 1, arbitrary: fc.record({ unblock: fc.constant(true) }) },
+        { weight: 2, arbitrary: fc.record({ advance: fc.constantFrom(1, 20_000_000, 60_000_001, 3_600_000_001) }) },
+      ),
+      { maxLength: 120 },
+    )
+    fc.assert(
+      fc.property(moves, moves => {
+        let now = START
+        const store = new MemoryStore({ clock: () => now })
+        const model = counters.map(() => [] as number[])
+        for (const move of moves) {
+          if ('advance' in move) now += move.advance
+          else if ('unblock' in move) {
+            store.unblock('x', {})
+            for (const times of model) times.length = 0
+          } else if ('forget' in move) {
+            const { policy, windowUs } = counters[move.forget] as (typeof counters)[number]
+            const times = model[move.forget] as number[]
+            const key = `sliding_window:{x}:${policy}:${windowUs / 1_000_000}s`
+            if (times.length > 0) expect(store.deleteEntry(key)).toBe(true)
+            else store.deleteEntry(key)
+            times.length = 0
+          } else {
+            const policy = compiled.get(move.check) as NonNullable<ReturnType<(typeof compiled)['get']>>
+            const its = counters.flatMap((counter, i) =>
+              counter.policy === move.check ? [{ ...counter, times: model[i] as number[] }] : [],
+            )
+            for (const { times, windowUs } of its) times.splice(0, times.filter(time => time < now - windowUs).length)
+            const fits = its.every(({ times, limit }) => times.length < limit)
+            if (fits) for (const { times } of its) times.push(now)
+            const verdict = store.check({ client: 'x', policy, cost: 1, route: '', penalise: false })
+            expect(verdict.outcome).toBe(fits ? 'allowed' : 'limited')
+            expect(verdict.limits.map(({ remaining }) => remaining)).toEqual(
+              its.map(({ times, limit }) => limit - times.length),
+            )
+          }
+        }
+        store.close()
+      }),
+      { numRuns: 300 },
+    )
+  })
+
   test('asking about clients remembers none', () => {
     const { store, left, isBlocked, clients, names } = open(10)
     for (const client of names('asked', 50)) {
