@@ -4,8 +4,10 @@ const BYTES = 65_536
 /** Times within less than so many µs (71 minutes) of the oldest are known by their last 32 bits. */
 const SHORT_US = 2 ** 32
 
-/** Slabs of one kind with parts that nobody has. */
+/** Slabs of one kind. */
 class Room {
+  slabs = 0
+  /** Those with parts that nobody has. */
   readonly open: Slab[] = []
   readonly size: number
   readonly Times: typeof Float64Array | typeof Uint32Array
@@ -28,6 +30,7 @@ class Slab {
   constructor(room: Room) {
     const { size, Times } = room
     this.room = room
+    room.slabs++
     this.size = size
     this.parts = size === 0 ? 0 : Math.max(1, Math.floor(BYTES / Times.BYTES_PER_ELEMENT / size))
     this.times = new Times(this.parts * size)
@@ -37,6 +40,10 @@ class Slab {
 
 /** By the size of a part, negative where times are whole. */
 const rooms = new Map<number, Room>()
+
+/** So many slabs that nobody is in are kept for who comes next, the last ones: there may have been many limits, a kind each. */
+const SPARE = 4
+const spare = new Set<Slab>()
 
 function roomOf(size: number, long: boolean): Room {
   const key = long ? -size : size
@@ -59,8 +66,20 @@ function takePart(room: Room): { slab: Slab; start: number } {
 function leavePart(slab: Slab, start: number): void {
   const { open } = slab.room
   if (slab.free.push(start) === 1) open.push(slab)
-  // Nobody is left in it; one is kept for who comes next.
-  if (slab.free.length === slab.parts && open.length > 1) open.splice(open.indexOf(slab), 1)
+  if (slab.free.length < slab.parts) return
+  spare.delete(slab)
+  spare.add(slab)
+  const [first] = spare
+  if (spare.size <= SPARE || !first) return
+  spare.delete(first)
+  // Somebody may have come since.
+  if (first.free.length === first.parts) drop(first)
+}
+
+function drop(slab: Slab): void {
+  const { room } = slab
+  room.open.splice(room.open.indexOf(slab), 1)
+  if (--room.slabs === 0) rooms.delete(slab.times instanceof Float64Array ? -slab.size : slab.size)
 }
 
 const FIRST = 16

@@ -154,5 +154,12 @@ describe('the log', () => {
     expect(logs.every(log => log.size === 100)).toBe(true)
     for (const log of logs) log.end()
     await vi.waitFor(() => expect((taken() - empty) / full).toBeLessThan(0.1), 10_000)
+    // However many limits there have been, each with places of its own size.
+    for (let most = 1000; most < 2000; most++) {
+      const log = new Log().begin(most, SECOND)
+      for (let unit = 0; unit < most; unit++) log.push(unit, most)
+      log.end()
+    }
+    await vi.waitFor(() => expect((taken() - empty) / full).toBeLessThan(0.1), 10_000)
   })
 })

@@ -1,5 +1,15 @@
-import { release } from '../../algorithms/index.ts'
+import { algorithms, type Limit, release } from '../../algorithms/index.ts'
 import { Log } from '../../algorithms/sliding-window/log.ts'
+import type { AlgorithmId } from '../../contracts/index.ts'
+
+interface Counter {
+  /** As it was last counted by. */
+  limit: Limit
+  readonly state: unknown
+}
+
+const isFull = ({ limit, state }: Counter, now: number) =>
+  algorithms[limit.counter.split(':')[0] as AlgorithmId].fullAfter(state, limit, now) === 0
 
 /**
  * Counter states of one client, by Limit.counter. Nearly every client has one counter only: that one is kept in place, which
@@ -7,41 +17,65 @@ import { Log } from '../../algorithms/sliding-window/log.ts'
  * which with 100,000 clients is in no cache (0.87 of a check's time).
  */
 export class Counters extends Log {
-  private name: string | undefined
+  private limit: Limit | undefined
   private state: unknown
-  private others: Map<string, unknown> | undefined
+  private others: Map<string, Counter> | undefined
 
-  get(name: string): unknown {
-    return name === this.name ? this.state : this.others?.get(name)
+  get(limit: Limit): unknown {
+    return limit === this.limit ? this.state : this.find(limit)
   }
 
-  set(name: string, state: unknown): void {
-    if (this.name === undefined || this.name === name) {
-      this.name = name
+  /** The limit's first state. */
+  set(limit: Limit, state: unknown): void {
+    if (this.limit === undefined) {
+      this.limit = limit
       this.state = state
     } else {
       this.others ??= new Map()
-      this.others.set(name, state)
+      this.others.set(limit.counter, { limit, state })
     }
   }
 
-  names(): string[] {
-    return [...(this.name === undefined ? [] : [this.name]), ...(this.others?.keys() ?? [])]
+  *all(): Generator<Counter> {
+    if (this.limit) yield { limit: this.limit, state: this.state }
+    if (this.others) yield* this.others.values()
   }
 
+  /** Whether there was one of that name. */
   delete(name: string): boolean {
-    release(this.get(name))
-    if (name !== this.name) return this.others?.delete(name) ?? false
-    this.name = undefined
-    this.state = undefined
-    return true
+    if (this.limit?.counter === name) {
+      release(this.state)
+      this.limit = undefined
+      this.state = undefined
+      return true
+    }
+    release(this.others?.get(name)?.state)
+    return this.others?.delete(name) ?? false
   }
 
   clear(): void {
     release(this.state)
-    for (const state of this.others?.values() ?? []) release(state)
-    this.name = undefined
+    for (const { state } of this.others?.values() ?? []) release(state)
+    this.limit = undefined
     this.state = undefined
     this.others = undefined
+  }
+
+  /** Lets go of what counts nothing any more, of several: a window or a policy may be gone for good. */
+  trim(now: number): void {
+    if (!this.others) return
+    for (const counter of [...this.all()]) if (isFull(counter, now)) this.delete(counter.limit.counter)
+    if (this.others.size === 0) this.others = undefined
+  }
+
+  /** Of a policy that was changed, and that has a limit of that name still, the counter goes on. */
+  private find(limit: Limit): unknown {
+    if (this.limit?.counter === limit.counter) {
+      this.limit = limit
+      return this.state
+    }
+    const other = this.others?.get(limit.counter)
+    if (other) other.limit = limit
+    return other?.state
   }
 }

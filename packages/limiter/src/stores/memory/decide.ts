@@ -20,7 +20,7 @@ export function decide(policy: CompiledPolicy, counters: Counters, now: number, 
   const { algorithm, limits } = policy
   const only = limits[0] as Limit
   if (limits.length !== 1 || cost > only.maxCost) return decideAll(policy, counters, now, cost)
-  const state = counters.get(only.counter) ?? freshIn(counters, algorithm, only, now)
+  const state = counters.get(only) ?? freshIn(counters, algorithm, only, now)
   const remaining = algorithm.take(state, only, now, cost)
   return [remaining < 0 ? verdictOf(algorithm, state, only, now, cost) : taken(algorithm, state, only, now, remaining)]
 }
@@ -30,24 +30,24 @@ export function measure(policy: CompiledPolicy, counters: Counters, now: number,
   const { algorithm, limits } = policy
   const only = limits[0]
   // A flood of a blocked client comes this way: no closure, no walk.
-  if (limits.length === 1 && only) return [verdictOf(algorithm, counters.get(only.counter), only, now, cost)]
-  return limits.map(limit => verdictOf(algorithm, counters.get(limit.counter), limit, now, cost))
+  if (limits.length === 1 && only) return [verdictOf(algorithm, counters.get(only), only, now, cost)]
+  return limits.map(limit => verdictOf(algorithm, counters.get(limit), limit, now, cost))
 }
 
 function decideAll(policy: CompiledPolicy, counters: Counters, now: number, cost: number): LimitVerdict[] {
   const { algorithm, limits } = policy
   const has = (limit: Limit) => {
-    const state = counters.get(limit.counter)
+    const state = counters.get(limit)
     return state === undefined || algorithm.available(state, limit, now) >= cost
   }
   if (cost > policy.maxCost || !limits.every(has)) return measure(policy, counters, now, cost)
-  const states = limits.map(limit => counters.get(limit.counter) ?? freshIn(counters, algorithm, limit, now))
+  const states = limits.map(limit => counters.get(limit) ?? freshIn(counters, algorithm, limit, now))
   return limits.map((limit, i) => taken(algorithm, states[i], limit, now, algorithm.take(states[i], limit, now, cost)))
 }
 
 function freshIn(counters: Counters, algorithm: Algorithm, limit: Limit, now: number): unknown {
   const state = algorithm.fresh(limit, now, counters.isFree ? counters : undefined)
-  counters.set(limit.counter, state)
+  counters.set(limit, state)
   return state
 }
 

@@ -24,8 +24,8 @@ testStore({
 })
 
 /** A small store on a clock of its own, with ways to make clients of each kind. */
-function small(maxClients: number) {
-  const time = { us: START }
+function small(maxClients: number, start = START) {
+  const time = { us: start }
   const store = new MemoryStore({ maxClients, clock: () => time.us })
   const limits: PolicyInput['limits'] = [{ limit: 4, window: '1h' }]
   const policy = compilePolicy(policySchema.parse({ id: 'p', limits }), undefined, {
@@ -61,8 +61,8 @@ function small(maxClients: number) {
 
 describe('the embedded store’s memory', () => {
   const opened: MemoryStore[] = []
-  const open = (maxClients: number) => {
-    const made = small(maxClients)
+  const open = (maxClients: number, start?: number) => {
+    const made = small(maxClients, start)
     opened.push(made.store)
     return made
   }
@@ -194,6 +194,23 @@ describe('the embedded store’s memory', () => {
     expect(check('victim', hour)).toBe('limited')
     expect(names('blocked', 5).every(isBlocked)).toBe(true)
     expect(store.health().forgotten).toBe(0)
+  })
+
+  test.each(['1938', '2023', '2042', '2115'])('finds who is idle since a window ended, in %s', year => {
+    const { store, check, names, advance, left } = open(20, Date.parse(year) * 1000)
+    const minute = compilePolicy(policySchema.parse({ id: 'm', limits: [{ limit: 1, window: '1m' }] }), undefined, {
+      algorithm: 'sliding_window',
+      failMode: 'open',
+    })
+    for (const client of names('kept', 10)) check(client, 4)
+    for (const client of [...names('refused', 10), ...names('refused', 10)])
+      store.check({ client, policy: minute, cost: 1, route: '', penalise: true })
+    check('first')
+    expect(store.health().forgotten).toBe(1)
+    advance(300_000)
+    for (const client of names('more', 9)) check(client)
+    expect(store.health().forgotten).toBe(1)
+    expect(names('kept', 10).map(left)).toEqual([4, 0, 0, 0, 0, 0, 0, 0, 0, 0])
   })
 
   test('finds who is idle since a block ended, or an unblock', () => {
@@ -342,6 +359,33 @@ describe('the embedded store’s memory', () => {
         store.close()
       }),
       { numRuns: 300 },
+    )
+  })
+
+  test('a client that is never idle loses the counters of windows that nobody counts by any more', () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+    const { store, advance, names } = open(100)
+    const algorithms = ['sliding_window', 'gcra', 'fixed_window'] as const
+    for (let seconds = 1; seconds <= 60; seconds++) {
+      const policy = compilePolicy(
+        policySchema.parse({ id: 'p', limits: [{ limit: 1000, window: `${seconds}s` }] }),
+        undefined,
+        { algorithm: algorithms[seconds % 3] as (typeof algorithms)[number], failMode: 'open' },
+      )
+      for (const client of names('busy', 3)) store.check({ client, policy, cost: 1, route: '', penalise: false })
+    }
+    expect([...store.entries()]).toHaveLength(3 * 60)
+    const policy = compilePolicy(policySchema.parse({ id: 'p', limits: [{ limit: 1000, window: '1m' }] }), undefined, {
+      algorithm: 'sliding_window',
+      failMode: 'open',
+    })
+    for (let i = 0; i < 61; i++) {
+      advance(1000)
+      for (const client of names('busy', 3)) store.check({ client, policy, cost: 1, route: '', penalise: false })
+      vi.advanceTimersByTime(1000)
+    }
+    expect([...store.entries()].map(({ value }) => value)).toEqual(
+      Array(3).fill(expect.objectContaining({ units: 61 })),
     )
   })
 

@@ -21,6 +21,8 @@ import { BANNED, BLOCKED, COLD, HOT, type Linked, type Tier, Tiers } from './tie
 
 /** A tick: about a second, and a power of two, so that it takes a multiplication to find and not a division. */
 const TICK_US = 2 ** 20
+/** A time before every other, whatever a clock says. */
+const NEVER = Number.NEGATIVE_INFINITY
 const KEPT_REFUSALS = 10
 /** An old refusal explains nothing any more. */
 const REFUSAL_MS = 3_600_000
@@ -42,11 +44,11 @@ class Misdeeds {
   refusals: Refusal[] = []
   offences = 0
   /** µs; offences count until then. */
-  offencesUntil = 0
+  offencesUntil = NEVER
   /** µs */
-  graceUntil = 0
+  graceUntil = NEVER
   /** µs; nothing of it counts any more then. */
-  keptUntil = 0
+  keptUntil = NEVER
 
   /** Lets go of what has expired. */
   trim(now: number): void {
@@ -203,7 +205,7 @@ export class MemoryStore implements Store {
     const client = this.clients.get(id)
     let back = 0
     for (const limit of policy.limits) {
-      const state = client?.get(limit.counter)
+      const state = client?.get(limit)
       if (state !== undefined) back = Math.max(back, policy.algorithm.refund(state, limit, now, cost, takenAt))
     }
     return back
@@ -244,7 +246,9 @@ export class MemoryStore implements Store {
     const client = this.clients.get(id)
     const block = client && this.blockOf(client, now)
     const violations = [...(client?.misdeeds?.violations.values() ?? [])].flatMap(kept => within(kept, now)).length
-    const counters = keepCounters ? [] : (client?.names() ?? []).map(counter => counter.split(':')[1] as string)
+    const counters = keepCounters
+      ? []
+      : [...(client?.all() ?? [])].map(({ limit }) => limit.counter.split(':')[1] as string)
     const graceMs = grace === undefined ? 0 : (parseDuration(grace) as number)
     if (client || graceMs > 0) {
       const forgiven = client ?? this.admit(id, now)
@@ -253,7 +257,7 @@ export class MemoryStore implements Store {
       if (misdeeds) {
         misdeeds.violations.clear()
         misdeeds.offences = 0
-        misdeeds.graceUntil = 0
+        misdeeds.graceUntil = NEVER
       }
       if (graceMs > 0) {
         const misdeeds = misdeedsOf(forgiven)
@@ -299,10 +303,9 @@ export class MemoryStore implements Store {
     for (const client of this.clients.values()) {
       const block = this.blockOf(client, now)
       if (block) yield { key: `block:{${client.id}}`, words: `block of ${client.id}: ${block.reason}`, value: block }
-      for (const name of client.names()) {
-        const [algorithm, policy, window] = name.split(':')
+      for (const { limit, state } of client.all()) {
+        const [algorithm, policy, window] = limit.counter.split(':')
         const key = `${algorithm}:{${client.id}}:${policy}:${window}`
-        const state = client.get(name)
         const value = algorithm === 'sliding_window' ? wordsOf(state as Log) : state
         yield { key, words: `${algorithm} of ${client.id} under ${policy} (${window})`, value }
       }
@@ -347,7 +350,7 @@ export class MemoryStore implements Store {
     const refused = policy.limits.find((_, i) => limits[i]?.retryAfterMs !== 0) as Limit
     const at = Math.floor(now / 1000)
     this.remember(client, { at, policy: policy.id, route: copyOf(route), limit: describeLimit(refused) })
-    if (!policy.penalty || !penalise || cost > policy.maxCost || (client.misdeeds?.graceUntil ?? 0) > now)
+    if (!policy.penalty || !penalise || cost > policy.maxCost || (client.misdeeds?.graceUntil ?? NEVER) > now)
       return { outcome: 'limited', now, limits }
     return { outcome: 'limited', now, limits, ...this.violate(client, policy, policy.penalty, now) }
   }
@@ -410,7 +413,8 @@ export class MemoryStore implements Store {
 
   private place(client: Client, tier: Tier, tick: number): void {
     const { misdeeds } = client
-    const held = client.block ? tierOf(client.block) : misdeeds?.violations.size || misdeeds?.graceUntil ? HOT : tier
+    const counts = misdeeds !== undefined && (misdeeds.violations.size > 0 || misdeeds.graceUntil !== NEVER)
+    const held = client.block ? tierOf(client.block) : counts ? HOT : tier
     client.placedAt = tick
     this.tiers.place(client, held)
   }
@@ -492,6 +496,7 @@ export class MemoryStore implements Store {
         continue
       }
       if (client.idleAt <= tick) client.clear()
+      else client.trim(now)
       client.misdeeds?.trim(now)
       if (client.tier >= BLOCKED && client.block === undefined) this.tiers.place(client, HOT)
     }
