@@ -19,7 +19,8 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'trials',
-          include: ['bench/src/reliability/*.test.ts'],
+          include: ['bench/src/**/*.test.ts'],
+          exclude: ['bench/src/alone/**'],
           maxWorkers: 2,
           sequence: { groupOrder: 1 },
         },

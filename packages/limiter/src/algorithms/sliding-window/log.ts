@@ -10,11 +10,11 @@ class Room {
   /** Those with parts that nobody has. */
   readonly open: Slab[] = []
   readonly size: number
-  readonly Times: typeof Float64Array | typeof Uint32Array
+  readonly long: boolean
 
   constructor(size: number, long: boolean) {
     this.size = size
-    this.Times = long ? Float64Array : Uint32Array
+    this.long = long
   }
 }
 
@@ -28,7 +28,8 @@ class Slab {
   readonly free: number[]
 
   constructor(room: Room) {
-    const { size, Times } = room
+    const { size } = room
+    const Times = room.long ? Float64Array : Uint32Array
     this.room = room
     room.slabs++
     this.size = size
@@ -38,15 +39,16 @@ class Slab {
   }
 }
 
-/** By the size of a part, negative where times are whole. */
 const rooms = new Map<number, Room>()
+/** The size of a part, negative where times are whole. */
+const keyOf = (size: number, long: boolean) => (long ? -size : size)
 
 /** So many slabs that nobody is in are kept for who comes next, the last ones: there may have been many limits, a kind each. */
 const SPARE = 4
 const spare = new Set<Slab>()
 
 function roomOf(size: number, long: boolean): Room {
-  const key = long ? -size : size
+  const key = keyOf(size, long)
   const known = rooms.get(key)
   if (known) return known
   const room = new Room(size, long)
@@ -73,13 +75,13 @@ function leavePart(slab: Slab, start: number): void {
   if (spare.size <= SPARE || !first) return
   spare.delete(first)
   // Somebody may have come since.
-  if (first.free.length === first.parts) drop(first)
+  if (first.free.length === first.parts) letGo(first)
 }
 
-function drop(slab: Slab): void {
+function letGo(slab: Slab): void {
   const { room } = slab
   room.open.splice(room.open.indexOf(slab), 1)
-  if (--room.slabs === 0) rooms.delete(slab.times instanceof Float64Array ? -slab.size : slab.size)
+  if (--room.slabs === 0) rooms.delete(keyOf(room.size, room.long))
 }
 
 const FIRST = 16
@@ -88,8 +90,6 @@ const NONE = new Slab(new Room(0, false))
 
 /** The low part of a time, µs. */
 const LOW = 2 ** 21
-/** The high part of a time later than all until 2112, and still a small integer. */
-const NEVER = 2 ** 31 - 1
 
 /**
  * The times at which units were taken, epoch µs, oldest first: a ring that grows. In an array a log, on the collector's heap,
@@ -102,7 +102,7 @@ export class Log {
    * The first of them, whole: from it the others are known by their last bits, and a check looks at no other. In two small
    * integers: V8 keeps other numbers in a place of their own, which is one more line of memory to wait for.
    */
-  private oldestHigh = NEVER
+  private oldestHigh = 0
   private oldestLow = 0
   /** Where its part of the slab begins. */
   private start = 0
@@ -163,7 +163,6 @@ export class Log {
     this.start = 0
     this.head = 0
     this.size = 0
-    this.setOldest()
   }
 
   private drop(time: number): void {
@@ -184,7 +183,7 @@ export class Log {
   }
 
   private setOldest(): void {
-    this.oldest = this.size === 0 ? NEVER * LOW : this.timeAt(this.start + this.head)
+    if (this.size > 0) this.oldest = this.timeAt(this.start + this.head)
   }
 
   private timeAt(place: number): number {

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import { type PolicyInput, policySchema } from '../../contracts/index.ts'
+import { type AlgorithmId, type PolicyInput, policySchema } from '../../contracts/index.ts'
 import { compilePenalty, compilePolicy } from '../../policies/table.ts'
 import { testStore } from '../conformance.ts'
 import { MemoryStore, monotonicMicros } from './memory-store.ts'
@@ -23,15 +23,14 @@ testStore({
   },
 })
 
+const policyOf = (id: string, limits: PolicyInput['limits'], algorithm: AlgorithmId = 'sliding_window') =>
+  compilePolicy(policySchema.parse({ id, limits }), undefined, { algorithm, failMode: 'open' })
+
 /** A small store on a clock of its own, with ways to make clients of each kind. */
 function small(maxClients: number, start = START) {
   const time = { us: start }
   const store = new MemoryStore({ maxClients, clock: () => time.us })
-  const limits: PolicyInput['limits'] = [{ limit: 4, window: '1h' }]
-  const policy = compilePolicy(policySchema.parse({ id: 'p', limits }), undefined, {
-    algorithm: 'sliding_window',
-    failMode: 'open',
-  })
+  const policy = policyOf('p', [{ limit: 4, window: '1h' }])
   const check = (client: string, times = 1) => {
     let verdict = store.check({ client, policy, cost: 1, route: 'GET /', penalise: true })
     for (let i = 1; i < times; i++) verdict = store.check({ client, policy, cost: 1, route: 'GET /', penalise: true })
@@ -172,11 +171,7 @@ describe('the embedded store’s memory', () => {
 
   test('whoever is idle goes before whom something counts of, whichever was used first', () => {
     const { store, time, block, isBlocked, names, advance } = open(100)
-    const windowOf = (window: string) =>
-      compilePolicy(policySchema.parse({ id: window, limits: [{ limit: 2, window }] }), undefined, {
-        algorithm: 'sliding_window',
-        failMode: 'open',
-      })
+    const windowOf = (window: string) => policyOf(window, [{ limit: 2, window }])
     const [hour, second] = [windowOf('1h'), windowOf('1s')]
     const check = (client: string, policy: typeof hour) =>
       store.check({ client, policy, cost: 1, route: '', penalise: false }).outcome
@@ -198,10 +193,7 @@ describe('the embedded store’s memory', () => {
 
   test.each(['1938', '2023', '2042', '2115'])('finds who is idle since a window ended, in %s', year => {
     const { store, check, names, advance, left } = open(20, Date.parse(year) * 1000)
-    const minute = compilePolicy(policySchema.parse({ id: 'm', limits: [{ limit: 1, window: '1m' }] }), undefined, {
-      algorithm: 'sliding_window',
-      failMode: 'open',
-    })
+    const minute = policyOf('m', [{ limit: 1, window: '1m' }])
     for (const client of names('kept', 10)) check(client, 4)
     for (const client of [...names('refused', 10), ...names('refused', 10)])
       store.check({ client, policy: minute, cost: 1, route: '', penalise: true })
@@ -311,8 +303,7 @@ describe('the embedded store’s memory', () => {
     const compiled = new Map(
       ['a', 'b', 'c'].map(id => {
         const limits = counters.filter(({ policy }) => policy === id).map(({ limit, window }) => ({ limit, window }))
-        const parsed = policySchema.parse({ id, limits })
-        return [id, compilePolicy(parsed, undefined, { algorithm: 'sliding_window', failMode: 'open' })] as const
+        return [id, policyOf(id, limits)] as const
       }),
     )
     const moves = fc.array(
@@ -366,22 +357,15 @@ describe('the embedded store’s memory', () => {
     vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
     const { store, advance, names } = open(100)
     const algorithms = ['sliding_window', 'gcra', 'fixed_window'] as const
-    for (let seconds = 1; seconds <= 60; seconds++) {
-      const policy = compilePolicy(
-        policySchema.parse({ id: 'p', limits: [{ limit: 1000, window: `${seconds}s` }] }),
-        undefined,
-        { algorithm: algorithms[seconds % 3] as (typeof algorithms)[number], failMode: 'open' },
-      )
+    const ask = (seconds: number, algorithm?: AlgorithmId) => {
+      const policy = policyOf('p', [{ limit: 1000, window: `${seconds}s` }], algorithm)
       for (const client of names('busy', 3)) store.check({ client, policy, cost: 1, route: '', penalise: false })
     }
+    for (let seconds = 1; seconds <= 60; seconds++) ask(seconds, algorithms[seconds % 3])
     expect([...store.entries()]).toHaveLength(3 * 60)
-    const policy = compilePolicy(policySchema.parse({ id: 'p', limits: [{ limit: 1000, window: '1m' }] }), undefined, {
-      algorithm: 'sliding_window',
-      failMode: 'open',
-    })
     for (let i = 0; i < 61; i++) {
       advance(1000)
-      for (const client of names('busy', 3)) store.check({ client, policy, cost: 1, route: '', penalise: false })
+      ask(60)
       vi.advanceTimersByTime(1000)
     }
     expect([...store.entries()].map(({ value }) => value)).toEqual(
