@@ -69,6 +69,8 @@ const blanks = (text: string) =>
 const vague = (text: string) =>
   text
     .replace(/\d+(h|m|s)( \d+(m|s))?/g, 'SPAN')
+    // A date is told where it is not today's: shortly before midnight.
+    .replace(/\d\d-\d\d (?=\d\d:\d\d)/g, '')
     .replace(/\d+([.:]\d+)*/g, '#')
     .replace(/█+/g, '█')
     .trimEnd()

@@ -3,6 +3,7 @@ import type { Log } from './sliding-window/log.ts'
 
 /** One compiled limit. Times inside the algorithms are whole microseconds, as Redis' TIME gives them. */
 export interface Limit {
+  readonly algorithm: AlgorithmId
   /** Units per window. */
   readonly limit: number
   /** Units that can be had at once: `burst` where the algorithm knows one, else `limit`. */
@@ -15,6 +16,8 @@ export interface Limit {
   readonly forgetAfterUs: number
   /** The window's spelling in key names: `60s`, `250ms`. */
   readonly windowName: string
+  /** No two compiled limits of a process have the same: a small integer from 1 on. */
+  readonly number: number
   /** Names this counter among a client's: `sliding_window:auth:60s`. */
   readonly counter: string
 }
@@ -27,8 +30,8 @@ export interface Algorithm<State = unknown> {
   readonly id: AlgorithmId
   /** Whether `burst` means anything to it. */
   readonly bursts: boolean
-  /** The state of a client never seen before; in `log`, a free one, where it is to be a log. */
-  fresh(limit: Limit, now: number, log?: Log): State
+  /** The state of a client never seen before; where that is to be a log, in a free one. */
+  fresh(limit: Limit, now: number, free?: () => Log): State
   /** Whole units that can be had now, 0 to capacity. Changes nothing that a later call could tell. */
   available(state: State, limit: Limit, now: number): number
   /** Takes `cost` units and returns what `available` says then; -1, and takes none, where there are not so many. */

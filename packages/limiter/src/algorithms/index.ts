@@ -2,7 +2,6 @@ import type { AlgorithmId } from '../contracts/index.ts'
 import type { Algorithm } from './algorithm.ts'
 import { fixedWindow } from './fixed-window/fixed-window.ts'
 import { gcra } from './gcra/gcra.ts'
-import { Log } from './sliding-window/log.ts'
 import { slidingWindow } from './sliding-window/sliding-window.ts'
 import { slidingWindowCounter } from './sliding-window-counter/sliding-window-counter.ts'
 import { tokenBucket } from './token-bucket/token-bucket.ts'
@@ -17,8 +16,3 @@ export const algorithms: Readonly<Record<AlgorithmId, Algorithm>> = {
   sliding_window_counter: slidingWindowCounter,
   fixed_window: fixedWindow,
 } as Readonly<Record<AlgorithmId, Algorithm>>
-
-/** Gives back what a state holds besides itself; it is as fresh then. */
-export function release(state: unknown): void {
-  if (state instanceof Log) state.end()
-}

@@ -56,6 +56,8 @@ export function compilePenalty(settings: PenaltySettings | false, scope = ''): P
   }
 }
 
+let compiledLimits = 0
+
 export function compilePolicy(source: Policy, penalty: Penalty | undefined, defaults: Defaults): CompiledPolicy {
   const algorithm = algorithms[source.algorithm ?? defaults.algorithm]
   const limits = source.limits.map(({ limit, window, burst }): Limit => {
@@ -71,12 +73,14 @@ export function compilePolicy(source: Policy, penalty: Penalty | undefined, defa
     const capacity = algorithm.bursts ? (burst ?? limit) : limit
     const windowUs = windowMs * 1000
     const compiled = {
+      algorithm: algorithm.id,
       limit,
       capacity,
       maxCost: Math.min(limit, capacity),
       windowMs,
       windowUs,
       windowName,
+      number: ++compiledLimits,
       counter: `${algorithm.id}:${source.id}:${windowName}`,
     }
     return { ...compiled, forgetAfterUs: algorithm.fullWithin(compiled) }

@@ -1,126 +1,62 @@
-/** Bytes of a slab; a log that needs more has one of its own. */
-const BYTES = 65_536
+import { PART_BITS, PART_MASK, type Slab, Slabs } from './slabs.ts'
 
 /** Times within less than so many µs (71 minutes) of the oldest are known by their last 32 bits. */
 const SHORT_US = 2 ** 32
 
-/** Slabs of one kind. */
-class Room {
-  slabs = 0
-  /** Those with parts that nobody has. */
-  readonly open: Slab[] = []
-  readonly size: number
-  readonly long: boolean
-
-  constructor(size: number, long: boolean) {
-    this.size = size
-    this.long = long
-  }
-}
-
-/** An array whose parts, all of one size, are where logs keep their times: whole, or the last 32 bits of them. */
-class Slab {
-  readonly room: Room
-  readonly size: number
-  readonly parts: number
-  readonly times: Float64Array | Uint32Array
-  /** Where the parts begin that nobody has. */
-  readonly free: number[]
-
-  constructor(room: Room) {
-    const { size } = room
-    const Times = room.long ? Float64Array : Uint32Array
-    this.room = room
-    room.slabs++
-    this.size = size
-    this.parts = size === 0 ? 0 : Math.max(1, Math.floor(BYTES / Times.BYTES_PER_ELEMENT / size))
-    this.times = new Times(this.parts * size)
-    this.free = Array.from({ length: this.parts }, (_, i) => i * size)
-  }
-}
-
-const rooms = new Map<number, Room>()
-/** The size of a part, negative where times are whole. */
-const keyOf = (size: number, long: boolean) => (long ? -size : size)
-
-/** So many slabs that nobody is in are kept for who comes next, the last ones: there may have been many limits, a kind each. */
-const SPARE = 4
-const spare = new Set<Slab>()
-
-function roomOf(size: number, long: boolean): Room {
-  const key = keyOf(size, long)
-  const known = rooms.get(key)
-  if (known) return known
-  const room = new Room(size, long)
-  rooms.set(key, room)
-  return room
-}
-
-function takePart(room: Room): { slab: Slab; start: number } {
-  const { open } = room
-  if (open.length === 0) open.push(new Slab(room))
-  const slab = open.at(-1) as Slab
-  const start = slab.free.pop() as number
-  if (slab.free.length === 0) open.pop()
-  return { slab, start }
-}
-
-function leavePart(slab: Slab, start: number): void {
-  const { open } = slab.room
-  if (slab.free.push(start) === 1) open.push(slab)
-  if (slab.free.length < slab.parts) return
-  spare.delete(slab)
-  spare.add(slab)
-  const [first] = spare
-  if (spare.size <= SPARE || !first) return
-  spare.delete(first)
-  // Somebody may have come since.
-  if (first.free.length === first.parts) letGo(first)
-}
-
-function letGo(slab: Slab): void {
-  const { room } = slab
-  room.open.splice(room.open.indexOf(slab), 1)
-  if (--room.slabs === 0) rooms.delete(keyOf(room.size, room.long))
-}
-
 const FIRST = 16
 const GROWTH = 8
-const NONE = new Slab(new Room(0, false))
 
-/** The low part of a time, µs. */
-const LOW = 2 ** 21
+// A log's numbers, four bytes each, and the first of its times, eight bytes.
+/** In eight bytes: from the first time, whole, the others are known by their last bits, and a check looks at no other. */
+const OLDEST = 0
+const SIZE = 2
+/** Which slab, and where in it its part begins. 0 without one. */
+const PART = 3
+/** Where in its part the oldest is. */
+const HEAD = 4
+/** So many numbers of four bytes are a log. */
+export const LOG_WORDS = 5
+
+/** The same bytes, as integers and as floating-point numbers. */
+export interface Memory {
+  readonly words: Int32Array
+  readonly doubles: Float64Array
+}
+
+/** So many words, an even number, all 0. */
+export function memoryOf(words: number): Memory {
+  const buffer = new ArrayBuffer(words * Int32Array.BYTES_PER_ELEMENT)
+  return { words: new Int32Array(buffer), doubles: new Float64Array(buffer) }
+}
 
 /**
- * The times at which units were taken, epoch µs, oldest first: a ring that grows. In an array a log, on the collector's heap,
- * they would be moved twice and then let go; here they stay where they are until `end`. Between `begin` and `end` it has a
- * place for them.
+ * The times at which units were taken, epoch µs, oldest first: a ring that grows. Between `begin` and `end` it has a place for
+ * them. What else is known of it stands in an array from `first` on, maybe among others' numbers: side by side these are one line of
+ * memory to wait for, where an object and its fields are several.
  */
 export class Log {
-  size = 0
-  /**
-   * The first of them, whole: from it the others are known by their last bits, and a check looks at no other. In two small
-   * integers: V8 keeps other numbers in a place of their own, which is one more line of memory to wait for.
-   */
-  private oldestHigh = 0
-  private oldestLow = 0
-  /** Where its part of the slab begins. */
-  private start = 0
-  /** Where in its part the oldest is. */
-  private head = 0
-  private slab = NONE
-  private long = false
+  protected words: Int32Array
+  protected doubles: Float64Array
+  /** Even. */
+  protected first: number
+  protected readonly slabs: Slabs
+
+  constructor(slabs = new Slabs(), { words, doubles }: Memory = memoryOf(LOG_WORDS + 1), first = 0) {
+    this.words = words
+    this.doubles = doubles
+    this.first = first
+    this.slabs = slabs
+  }
 
   /** There will be `most` at most (at least 1), none of them `windowUs` older than the newest. */
   begin(most: number, windowUs: number): this {
-    this.long = windowUs >= SHORT_US
-    this.grow(most)
+    this.grow(0, most, windowUs >= SHORT_US)
     return this
   }
 
   /** Has not begun, or has ended. */
   get isFree(): boolean {
-    return this.slab === NONE
+    return this.words[this.first + PART] === 0
   }
 
   /** An entry, 0 the oldest. */
@@ -133,77 +69,132 @@ export class Log {
     if (this.oldest < time) this.drop(time)
   }
 
-  /** Adds a time that is no earlier than the others, of which there will be `most` at most. */
-  push(time: number, most: number): void {
-    if (this.size === this.slab.size) this.grow(most)
-    if (this.size === 0) this.oldest = time
-    // A Uint32Array keeps the last 32 bits of it.
-    this.slab.times[this.place(this.size)] = time
-    this.size++
+  /**
+   * Adds a time that is no earlier than the others, `count` times, if there are no more than `most` then, and there never will be.
+   * Returns how many more there might be; -1 where nothing was added.
+   */
+  add(time: number, count: number, most: number): number {
+    const { size } = this
+    const left = Math.max(0, most - size) - count
+    if (left < 0) return -1
+    if (size === 0) this.oldest = time
+    for (let index = size; index < size + count; index++) this.put(index, time, most)
+    this.size = size + count
+    return left
   }
 
   /** Drops up to `count` entries that equal `time`, newest first; returns how many went. */
   remove(time: number, count: number): number {
-    let end = this.size
+    const { size, slab } = this
+    let end = size
     while (end > 0 && this.at(end - 1) > time) end--
     let from = end
     while (from > 0 && end - from < count && this.at(from - 1) === time) from--
     const gone = end - from
-    const { times } = this.slab
-    for (let i = end; i < this.size; i++) times[this.place(i - gone)] = times[this.place(i)] as number
-    this.size -= gone
+    for (let i = end; i < size; i++) slab.times[this.place(i - gone)] = slab.times[this.place(i)] as number
+    this.size = size - gone
     this.setOldest()
     return gone
   }
 
   /** Forgets all and leaves its place to others. */
   end(): void {
-    if (!this.isFree) leavePart(this.slab, this.start)
-    this.slab = NONE
-    this.start = 0
+    if (!this.isFree) this.slabs.leave(this.part)
+    this.part = 0
     this.head = 0
     this.size = 0
   }
 
+  private put(index: number, time: number, most: number): void {
+    let { part } = this
+    let slab = this.slabs.all[part >>> PART_BITS] as Slab
+    if (index === slab.size) {
+      part = this.grow(index, most, slab.long)
+      slab = this.slabs.of(part)
+    }
+    const place = this.head + index
+    // A Uint32Array keeps the last 32 bits of it.
+    slab.times[(part & PART_MASK) + (place < slab.size ? place : place - slab.size)] = time
+  }
+
   private drop(time: number): void {
     while (this.size > 0 && this.oldest < time) {
+      const head = this.head + 1
+      this.head = head === this.slab.size ? 0 : head
       this.size--
-      if (++this.head === this.slab.size) this.head = 0
       this.setOldest()
     }
   }
 
-  private get oldest(): number {
-    return this.oldestHigh * LOW + this.oldestLow
-  }
-
-  private set oldest(time: number) {
-    this.oldestHigh = Math.floor(time / LOW)
-    this.oldestLow = time - this.oldestHigh * LOW
-  }
-
   private setOldest(): void {
-    if (this.size > 0) this.oldest = this.timeAt(this.start + this.head)
+    if (this.size > 0) this.oldest = this.timeAt(this.place(0))
   }
 
   private timeAt(place: number): number {
-    const kept = this.slab.times[place] as number
-    return this.long ? kept : this.oldest + ((kept - this.oldest) >>> 0)
+    const { times, long } = this.slab
+    const kept = times[place] as number
+    return long ? kept : this.oldest + ((kept - this.oldest) >>> 0)
   }
 
   private place(index: number): number {
     const place = this.head + index
     const { size } = this.slab
-    return this.start + (place < size ? place : place - size)
+    return (this.part & PART_MASK) + (place < size ? place : place - size)
   }
 
-  private grow(most: number): void {
-    const next = this.slab.size === 0 ? FIRST : this.slab.size * GROWTH
-    const { slab, start } = takePart(roomOf(Math.max(this.size + 1, Math.min(next, most)), this.long))
-    for (let i = 0; i < this.size; i++) slab.times[start + i] = this.slab.times[this.place(i)] as number
-    if (!this.isFree) leavePart(this.slab, this.start)
-    this.slab = slab
-    this.start = start
+  /** Takes a larger part for `size` times and those to come; returns it. */
+  private grow(size: number, most: number, long: boolean): number {
+    const { part: from, slab } = this
+    const next = slab.size === 0 ? FIRST : slab.size * GROWTH
+    const part = this.slabs.take(Math.max(size + 1, Math.min(next, most)), long)
+    const { times } = this.slabs.of(part)
+    const to = part & PART_MASK
+    const start = from & PART_MASK
+    for (let i = 0, at = this.head; i < size; i++) {
+      times[to + i] = slab.times[start + at] as number
+      if (++at === slab.size) at = 0
+    }
+    if (from !== 0) this.slabs.leave(from)
+    this.part = part
     this.head = 0
+    return part
+  }
+
+  // V8 puts in place whatever is as short as these.
+
+  get size(): number {
+    return this.words[this.first + SIZE] as number
+  }
+
+  private set size(size: number) {
+    this.words[this.first + SIZE] = size
+  }
+
+  private get oldest(): number {
+    return this.doubles[(this.first >> 1) + OLDEST] as number
+  }
+
+  private set oldest(time: number) {
+    this.doubles[(this.first >> 1) + OLDEST] = time
+  }
+
+  private get slab(): Slab {
+    return this.slabs.of(this.part)
+  }
+
+  private get part(): number {
+    return this.words[this.first + PART] as number
+  }
+
+  private set part(part: number) {
+    this.words[this.first + PART] = part
+  }
+
+  private get head(): number {
+    return this.words[this.first + HEAD] as number
+  }
+
+  private set head(place: number) {
+    this.words[this.first + HEAD] = place
   }
 }

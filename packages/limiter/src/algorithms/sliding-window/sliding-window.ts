@@ -5,17 +5,14 @@ import { Log } from './log.ts'
 export const slidingWindow: Algorithm<Log> = {
   id: 'sliding_window',
   bursts: false,
-  fresh: ({ limit, windowUs }, _now, log = new Log()) => log.begin(limit, windowUs),
+  fresh: ({ limit, windowUs }, _now, free = () => new Log()) => free().begin(limit, windowUs),
   available(log, { limit, windowUs }, now) {
     log.expire(now - windowUs)
     return Math.max(0, limit - log.size)
   },
   take(log, { limit, windowUs }, now, cost) {
     log.expire(now - windowUs)
-    const left = Math.max(0, limit - log.size) - cost
-    if (left < 0) return -1
-    for (let i = 0; i < cost; i++) log.push(now, limit)
-    return left
+    return log.add(now, cost, limit)
   },
   refund(log, { windowUs }, now, cost, takenAt) {
     log.expire(now - windowUs)

@@ -20,18 +20,23 @@ export function decide(policy: CompiledPolicy, counters: Counters, now: number, 
   const { algorithm, limits } = policy
   const only = limits[0] as Limit
   if (limits.length !== 1 || cost > only.maxCost) return decideAll(policy, counters, now, cost)
-  const state = counters.get(only) ?? freshIn(counters, algorithm, only, now)
+  const state = counters.get(only) ?? counters.start(algorithm, only, now)
   const remaining = algorithm.take(state, only, now, cost)
   return [remaining < 0 ? verdictOf(algorithm, state, only, now, cost) : taken(algorithm, state, only, now, remaining)]
 }
 
 /** What `decide` would say about the limits, without charging. */
-export function measure(policy: CompiledPolicy, counters: Counters, now: number, cost: number): LimitVerdict[] {
+export function measure(
+  policy: CompiledPolicy,
+  counters: Counters | undefined,
+  now: number,
+  cost: number,
+): LimitVerdict[] {
   const { algorithm, limits } = policy
   const only = limits[0]
   // A flood of a blocked client comes this way: no closure, no walk.
-  if (limits.length === 1 && only) return [verdictOf(algorithm, counters.get(only), only, now, cost)]
-  return limits.map(limit => verdictOf(algorithm, counters.get(limit), limit, now, cost))
+  if (limits.length === 1 && only) return [verdictOf(algorithm, counters?.get(only), only, now, cost)]
+  return limits.map(limit => verdictOf(algorithm, counters?.get(limit), limit, now, cost))
 }
 
 function decideAll(policy: CompiledPolicy, counters: Counters, now: number, cost: number): LimitVerdict[] {
@@ -41,14 +46,8 @@ function decideAll(policy: CompiledPolicy, counters: Counters, now: number, cost
     return state === undefined || algorithm.available(state, limit, now) >= cost
   }
   if (cost > policy.maxCost || !limits.every(has)) return measure(policy, counters, now, cost)
-  const states = limits.map(limit => counters.get(limit) ?? freshIn(counters, algorithm, limit, now))
+  const states = limits.map(limit => counters.get(limit) ?? counters.start(algorithm, limit, now))
   return limits.map((limit, i) => taken(algorithm, states[i], limit, now, algorithm.take(states[i], limit, now, cost)))
-}
-
-function freshIn(counters: Counters, algorithm: Algorithm, limit: Limit, now: number): unknown {
-  const state = algorithm.fresh(limit, now, counters.isFree ? counters : undefined)
-  counters.set(limit, state)
-  return state
 }
 
 const resetOf = (algorithm: Algorithm, state: unknown, limit: Limit, now: number, remaining: number) =>

@@ -169,6 +169,21 @@ describe('the embedded store’s memory', () => {
     expect(store.health().forgotten).toBe(forgotten)
   })
 
+  test('says nothing of one whose units have all come back, whatever else it asked for since', () => {
+    const { store, time, advance, names } = open(10)
+    const ask = (clients: string[], window: string) => {
+      for (const client of clients)
+        store.check({ client, policy: policyOf(window, [{ limit: 2, window }]), cost: 1, route: '', penalise: false })
+    }
+    ask(names('client', 10), '10m')
+    advance(570_000)
+    ask(names('client', 10), '1m')
+    advance(70_000)
+    time.us += 1
+    ask(names('newcomer', 10), '1m')
+    expect(store.health().forgotten).toBe(0)
+  })
+
   test('whoever is idle goes before whom something counts of, whichever was used first', () => {
     const { store, time, block, isBlocked, names, advance } = open(100)
     const windowOf = (window: string) => policyOf(window, [{ limit: 2, window }])
@@ -353,6 +368,66 @@ describe('the embedded store’s memory', () => {
     )
   })
 
+  test('hundreds of clients come, are blocked, let in and forgotten, and each has only what is its own', () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+    const policies = (['sliding_window', 'fixed_window'] as const).map(id =>
+      policyOf(id, [{ limit: 3, window: '1m' }], id),
+    )
+    const moves = fc.array(
+      fc.oneof(
+        { weight: 6, arbitrary: fc.record({ come: fc.nat(1), first: fc.nat(300), many: fc.nat(150) }) },
+        { weight: 2, arbitrary: fc.record({ block: fc.nat(300) }) },
+        { weight: 2, arbitrary: fc.record({ unblock: fc.nat(300) }) },
+        { weight: 2, arbitrary: fc.record({ advanceMs: fc.constantFrom(1, 20_000, 61_000, 200_000) }) },
+      ),
+      { maxLength: 40 },
+    )
+    fc.assert(
+      fc.property(moves, moves => {
+        let now = START
+        const store = new MemoryStore({ clock: () => now })
+        const logs = new Map<string, number[]>()
+        const windows = new Map<string, { start: number; count: number }>()
+        const blocks = new Map<string, number>()
+        for (const move of moves) {
+          if ('advanceMs' in move) {
+            now += move.advanceMs * 1000
+            vi.advanceTimersByTime(1000)
+          } else if ('block' in move) {
+            store.block({ client: `c${move.block}`, durationMs: 90_000, reason: 'r', by: 'ann' })
+            blocks.set(`c${move.block}`, now + 90_000_000)
+          } else if ('unblock' in move) {
+            store.unblock(`c${move.unblock}`, {})
+            for (const kept of [logs, windows, blocks]) kept.delete(`c${move.unblock}`)
+          } else {
+            for (let i = move.first; i < move.first + move.many; i++) {
+              const client = `c${i}`
+              const policy = policies[move.come] as (typeof policies)[number]
+              const { outcome } = store.check({ client, policy, cost: 1, route: '', penalise: false })
+              if ((blocks.get(client) ?? 0) > now) {
+                expect([client, outcome]).toEqual([client, 'blocked'])
+              } else if (move.come === 0) {
+                const log = (logs.get(client) ?? []).filter(time => time >= now - 60_000_000)
+                expect([client, outcome]).toEqual([client, log.length < 3 ? 'allowed' : 'limited'])
+                logs.set(client, log.length < 3 ? [...log, now] : log)
+              } else {
+                const known = windows.get(client)
+                const window = known && now - known.start < 60_000_000 ? known : { start: now, count: 0 }
+                expect([client, outcome]).toEqual([client, window.count < 3 ? 'allowed' : 'limited'])
+                windows.set(client, { ...window, count: Math.min(3, window.count + 1) })
+              }
+            }
+          }
+        }
+        now += 86_400_000_000
+        vi.advanceTimersByTime(1000)
+        expect(store.health().clients).toBe(0)
+        store.close()
+      }),
+      { numRuns: 100 },
+    )
+  })
+
   test('a client that is never idle loses the counters of windows that nobody counts by any more', () => {
     vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
     const { store, advance, names } = open(100)
@@ -371,6 +446,24 @@ describe('the embedded store’s memory', () => {
     expect([...store.entries()].map(({ value }) => value)).toEqual(
       Array(3).fill(expect.objectContaining({ units: 61 })),
     )
+  })
+
+  test('the longest of its windows decides how long a client is remembered, in whatever order it asks within a second', () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+    const { store, advance, clients } = open(10)
+    const [minute, hour] = ['1m', '1h'].map(window => policyOf(window, [{ limit: 9, window }]))
+    const check = (client: string, policy: typeof minute) =>
+      store.check({ client, policy: policy as NonNullable<typeof policy>, cost: 1, route: '', penalise: false })
+    for (const policy of [minute, hour]) check('longer last', policy)
+    for (const policy of [hour, minute]) check('longer first', policy)
+    check('never longer', minute)
+    advance(120_000)
+    vi.advanceTimersByTime(1000)
+    expect(clients()).toBe(2)
+    for (const client of ['longer last', 'longer first']) expect(check(client, hour).limits[0]?.remaining).toBe(7)
+    advance(3_700_000)
+    vi.advanceTimersByTime(1000)
+    expect(clients()).toBe(0)
   })
 
   test('asking about clients remembers none', () => {

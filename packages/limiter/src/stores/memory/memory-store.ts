@@ -1,3 +1,4 @@
+import { hrtime } from 'node:process'
 import type { Limit } from '../../algorithms/index.ts'
 import type { Log } from '../../algorithms/sliding-window/log.ts'
 import type { Block, LimitVerdict, UnblockOptions, UnblockResult } from '../../contracts/index.ts'
@@ -15,70 +16,15 @@ import type {
   StoreHealth,
   Verdict,
 } from '../store.ts'
-import { Counters } from './counters.ts'
+import { Client } from './client.ts'
+import { ClientTable, TICK_US, UNPLACED } from './client-table.ts'
 import { decide, fits, measure } from './decide.ts'
-import { BANNED, BLOCKED, COLD, HOT, type Linked, type Tier, Tiers } from './tiers.ts'
+import { type Misdeeds, NEVER, within } from './rare.ts'
+import { BANNED, BLOCKED, COLD, HOT, type Tier, Tiers } from './tiers.ts'
 
-/** A tick: about a second, and a power of two, so that it takes a multiplication to find and not a division. */
-const TICK_US = 2 ** 20
-/** A time before every other, whatever a clock says. */
-const NEVER = Number.NEGATIVE_INFINITY
 const KEPT_REFUSALS = 10
-/** An old refusal explains nothing any more. */
-const REFUSAL_MS = 3_600_000
 /** So many clients a second are looked at for what has expired: all of a full default store in twenty seconds. */
 const SWEPT = 5000
-
-interface Violations {
-  readonly windowUs: number
-  /** Epoch µs, oldest first; some may have left the window. */
-  readonly times: readonly number[]
-}
-
-const within = ({ windowUs, times }: Violations, now: number) => times.filter(time => time > now - windowUs)
-
-/** What only few clients have: those that were refused, or forgiven. */
-class Misdeeds {
-  /** By Penalty.scope. */
-  readonly violations = new Map<string, Violations>()
-  refusals: Refusal[] = []
-  offences = 0
-  /** µs; offences count until then. */
-  offencesUntil = NEVER
-  /** µs */
-  graceUntil = NEVER
-  /** µs; nothing of it counts any more then. */
-  keptUntil = NEVER
-
-  /** Lets go of what has expired. */
-  trim(now: number): void {
-    for (const [scope, kept] of this.violations) if (within(kept, now).length === 0) this.violations.delete(scope)
-    const oldest = now / 1000 - REFUSAL_MS
-    if (this.refusals[0] && this.refusals[0].at < oldest) this.refusals = this.refusals.filter(({ at }) => at >= oldest)
-  }
-}
-
-/**
- * What every check looks at stands together and its times are small integers: each further object, each further line of
- * memory is a cache miss a check.
- */
-class Client extends Counters implements Linked {
-  block: Block | undefined
-  /** None of its counters counts any more from this tick on. */
-  idleAt = 0
-  /** The tick in which it took its place in its tier's order: relinking at every check would cost as much as deciding. */
-  placedAt = 0
-  tier: Tier = COLD
-  readonly id: string
-  misdeeds: Misdeeds | undefined
-  older: Linked = this
-  newer: Linked = this
-
-  constructor(id: string) {
-    super()
-    this.id = id
-  }
-}
 
 const isHalfUsed = ({ remaining, limit }: LimitVerdict) => remaining * 2 <= limit
 
@@ -86,16 +32,14 @@ const isHalfUsed = ({ remaining, limit }: LimitVerdict) => remaining * 2 <= limi
 const isNear = (limits: readonly LimitVerdict[]): boolean =>
   limits.length === 1 ? isHalfUsed(limits[0] as LimitVerdict) : limits.some(isHalfUsed)
 
+const blockOf = (client: Client, now: number): Block | undefined =>
+  client.blockedUntil > now ? client.block : undefined
+
 const tierOf = ({ by }: Block): Tier => (by === 'auto' ? BLOCKED : BANNED)
 
 /** Something of them counts until then, µs. */
 function keep(misdeeds: Misdeeds, until: number): void {
   misdeeds.keptUntil = Math.max(misdeeds.keptUntil, until)
-}
-
-function misdeedsOf(client: Client): Misdeeds {
-  client.misdeeds ??= new Misdeeds()
-  return client.misdeeds
 }
 
 const offencesOf = (misdeeds: Misdeeds | undefined, now: number) =>
@@ -111,11 +55,14 @@ const wordsOf = (log: Log) => ({ units: log.size, oldest: log.size > 0 ? log.at(
 const copyOf = (text: string) => Buffer.from(text).toString()
 
 /** Microseconds since the epoch that never run backwards, whatever is done to the machine's clock. */
-export const monotonicMicros = (): number => Math.floor((timeOrigin + stopwatch.now()) * 1000)
+export function monotonicMicros(): number {
+  // Of Node's monotonic clocks the quickest to read.
+  const [seconds, nanoseconds] = hrtime()
+  return epoch + seconds * 1_000_000 + Math.floor(nanoseconds / 1000)
+}
 
-// The global is a getter of Node's and timeOrigin one of its own: read once, they are a tenth of a check less.
-const stopwatch = performance
-const { timeOrigin } = stopwatch
+/** When that clock was 0, µs since the epoch. */
+const epoch = Math.floor((performance.timeOrigin + performance.now()) * 1000 - Number(hrtime.bigint() / 1000n))
 
 /** Somebody else's clock, held to what it has promised: never back, always a whole number. */
 function heldTo(clock: () => number): () => number {
@@ -142,15 +89,19 @@ export interface MemoryStoreOptions {
  */
 export class MemoryStore implements Store {
   readonly kind = 'memory'
-  private readonly clients = new Map<string, Client>()
-  private readonly tiers = new Tiers<Client>()
+  private readonly clients = new ClientTable()
+  private readonly tiers = new Tiers(this.clients)
+  /** Who is checked: one for all checks, since none is under way while another is. */
+  private readonly checked = new Client(this.clients, 0)
+  /** Who is looked at for whether to be forgotten. */
+  private readonly passing = new Client(this.clients, 0)
   readonly maxClients: number
   private readonly clock: () => number
   private readonly startedAt: number
   private readonly sweeper: NodeJS.Timeout
   private readonly lightPlaces: number
   /** Goes round all clients, a part each second. */
-  private round: Iterator<Client> | undefined
+  private round: Iterator<number> | undefined
   /** Before this tick nobody is idle, as far as is known: then nobody is looked for when room is wanted. */
   private idleFrom = 0
   /** Clients of whom something still counted, and that had to go for others. */
@@ -177,24 +128,22 @@ export class MemoryStore implements Store {
   check(check: Check): Verdict {
     const { client: id, policy, cost } = check
     const now = this.clock()
-    const client = this.clients.get(id) ?? this.admit(id, now)
-    if (client.block !== undefined && !policy.shadow) {
-      const block = this.blockOf(client, now)
-      if (block) return { outcome: 'blocked', now, limits: measure(policy, client, now, cost), block }
+    const client = this.checked.goTo(this.clients.rows.get(id) ?? this.admit(id, now))
+    if (client.blockedUntil > now && !policy.shadow) {
+      const block = client.block as Block
+      return { outcome: 'blocked', now, limits: measure(policy, client, now, cost), block }
     }
     const limits = decide(policy, client, now, cost)
-    const idleAt = this.tick(now + policy.forgetAfterUs) + 1
-    if (client.idleAt < idleAt) this.countsUntil(client, idleAt)
     if (!fits(limits)) return this.refuse(check, client, limits, now)
-    this.touch(client, isNear(limits) ? HOT : COLD, this.tick(now))
+    this.touch(client, isNear(limits), now)
     return { outcome: 'allowed', now, limits, taken: true }
   }
 
   peek({ client: id, policy, cost }: Check): Verdict {
     const now = this.clock()
-    const client = this.clients.get(id)
-    const block = client && !policy.shadow ? this.blockOf(client, now) : undefined
-    const limits = measure(policy, client ?? new Counters(), now, cost)
+    const client = this.clientOf(id)
+    const block = client && !policy.shadow ? blockOf(client, now) : undefined
+    const limits = measure(policy, client, now, cost)
     const outcome = block ? 'blocked' : fits(limits) ? 'allowed' : 'limited'
     return { outcome, now, limits, ...(block && { block }) }
   }
@@ -202,7 +151,7 @@ export class MemoryStore implements Store {
   refund({ client: id, policy, cost, takenAt }: Receipt): number {
     if (cost === 0) return 0
     const now = this.clock()
-    const client = this.clients.get(id)
+    const client = this.clientOf(id)
     let back = 0
     for (const limit of policy.limits) {
       const state = client?.get(limit)
@@ -213,8 +162,8 @@ export class MemoryStore implements Store {
 
   client(id: string): ClientRecord {
     const now = this.clock()
-    const client = this.clients.get(id)
-    const block = client && this.blockOf(client, now)
+    const client = this.clientOf(id)
+    const block = client && blockOf(client, now)
     const misdeeds = client?.misdeeds
     return {
       client: id,
@@ -232,26 +181,26 @@ export class MemoryStore implements Store {
 
   block({ client: id, reason, by, durationMs }: NewBlock): Block {
     const now = this.clock()
-    const client = this.clients.get(id) ?? this.admit(id, now)
+    const client = this.clientOf(id) ?? this.admitted(id, now)
     return this.setBlock(client, now, durationMs, { reason, by, offence: offencesOf(client.misdeeds, now) })
   }
 
   forgetRefusals(id: string): void {
-    const misdeeds = this.clients.get(id)?.misdeeds
+    const misdeeds = this.clientOf(id)?.misdeeds
     if (misdeeds) misdeeds.refusals = []
   }
 
   unblock(id: string, { keepCounters = false, grace }: UnblockOptions): UnblockResult {
     const now = this.clock()
-    const client = this.clients.get(id)
-    const block = client && this.blockOf(client, now)
+    const client = this.clientOf(id)
+    const block = client && blockOf(client, now)
     const violations = [...(client?.misdeeds?.violations.values() ?? [])].flatMap(kept => within(kept, now)).length
     const counters = keepCounters
       ? []
       : [...(client?.all() ?? [])].map(({ limit }) => limit.counter.split(':')[1] as string)
     const graceMs = grace === undefined ? 0 : (parseDuration(grace) as number)
     if (client || graceMs > 0) {
-      const forgiven = client ?? this.admit(id, now)
+      const forgiven = client ?? this.admitted(id, now)
       forgiven.block = undefined
       const { misdeeds } = forgiven
       if (misdeeds) {
@@ -260,16 +209,16 @@ export class MemoryStore implements Store {
         misdeeds.graceUntil = NEVER
       }
       if (graceMs > 0) {
-        const misdeeds = misdeedsOf(forgiven)
+        const misdeeds = forgiven.ensureMisdeeds()
         misdeeds.graceUntil = now + graceMs * 1000
         keep(misdeeds, misdeeds.graceUntil)
       }
       if (!keepCounters) {
         forgiven.clear()
-        forgiven.idleAt = 0
+        forgiven.idleAt = this.tick(now)
       }
       this.idleFrom = 0
-      this.tiers.place(forgiven, graceMs > 0 || keepCounters ? HOT : COLD)
+      this.tiers.move(forgiven.row, graceMs > 0 || keepCounters ? HOT : COLD)
     }
     return {
       client: id,
@@ -300,8 +249,8 @@ export class MemoryStore implements Store {
   /** What is remembered, under the names that Redis would use. */
   *entries(): Generator<{ key: string; words: string; value: unknown }> {
     const now = this.clock()
-    for (const client of this.clients.values()) {
-      const block = this.blockOf(client, now)
+    for (const client of this.all()) {
+      const block = blockOf(client, now)
       if (block) yield { key: `block:{${client.id}}`, words: `block of ${client.id}: ${block.reason}`, value: block }
       for (const { limit, state } of client.all()) {
         const [algorithm, policy, window] = limit.counter.split(':')
@@ -315,11 +264,11 @@ export class MemoryStore implements Store {
   /** Forgets one of `entries`; whether there was one. */
   deleteEntry(key: string): boolean {
     const [, kind = '', id = '', rest = ''] = /^([a-z_]+):\{(.*)\}(.*)$/.exec(key) ?? []
-    const client = this.clients.get(id)
+    const client = this.clientOf(id)
     if (!client) return false
     this.idleFrom = 0
     if (kind !== 'block') return client.delete(`${kind}${rest}`)
-    const was = client.block !== undefined
+    const was = blockOf(client, this.clock()) !== undefined
     client.block = undefined
     return was
   }
@@ -330,22 +279,17 @@ export class MemoryStore implements Store {
 
   private *blocked(now: number): Generator<Block> {
     for (const tier of [BLOCKED, BANNED] as const) {
-      for (const client of this.tiers.of(tier)) {
-        const block = this.blockOf(client, now)
+      for (const row of this.tiers.of(tier)) {
+        const block = blockOf(new Client(this.clients, row), now)
         if (block) yield block
       }
     }
   }
 
-  private blockOf(client: Client, now: number): Block | undefined {
-    if (client.block && client.block.until * 1000 <= now) client.block = undefined
-    return client.block
-  }
-
   /** A check that does not fit. What only this needs stands apart: V8 puts into the way of all only what is small. */
   private refuse(check: Check, client: Client, limits: LimitVerdict[], now: number): Verdict {
     const { policy, cost, route, penalise } = check
-    this.touch(client, HOT, this.tick(now))
+    this.touch(client, true, now)
     if (policy.shadow) return { outcome: 'limited', now, limits }
     const refused = policy.limits.find((_, i) => limits[i]?.retryAfterMs !== 0) as Limit
     const at = Math.floor(now / 1000)
@@ -356,7 +300,7 @@ export class MemoryStore implements Store {
   }
 
   private violate(client: Client, policy: CompiledPolicy, penalty: Penalty, now: number) {
-    const misdeeds = misdeedsOf(client)
+    const misdeeds = client.ensureMisdeeds()
     const windowUs = penalty.windowMs * 1000
     const times = within({ windowUs, times: misdeeds.violations.get(penalty.scope)?.times ?? [] }, now)
     times.push(now)
@@ -385,7 +329,7 @@ export class MemoryStore implements Store {
     const since = Math.floor(now / 1000)
     client.block = { client: client.id, ...why, since, until: since + durationMs }
     this.idleFrom = Math.min(this.idleFrom, this.idleFromOf(client))
-    this.tiers.place(client, tierOf(client.block))
+    this.tiers.move(client.row, tierOf(client.block))
     return client.block
   }
 
@@ -395,71 +339,96 @@ export class MemoryStore implements Store {
   }
 
   private remember(client: Client, refusal: Refusal): void {
-    const { refusals } = misdeedsOf(client)
+    const { refusals } = client.ensureMisdeeds()
     refusals.push(refusal)
     if (refusals.length > KEPT_REFUSALS) refusals.shift()
   }
 
-  /** Some counter of its counts until this tick. */
-  private countsUntil(client: Client, idleAt: number): void {
-    client.idleAt = idleAt
-    if (idleAt < this.idleFrom) this.idleFrom = idleAt
+  /** A client that was asked for just now: near a limit, or not. */
+  private touch(client: Client, near: boolean, now: number): void {
+    const tick = this.tick(now)
+    const placed = (tick << 1) | Number(near)
+    if (client.placed !== placed) this.place(client, placed, now)
   }
 
-  /** Moves a client up at once, and to the end of its tier's order; it comes down when it is found idle or unblocked. */
-  private touch(client: Client, tier: Tier, tick: number): void {
-    if (tier > client.tier || client.placedAt !== tick) this.place(client, tier, tick)
-  }
-
-  private place(client: Client, tier: Tier, tick: number): void {
+  /** Moves a client up at once, and to the end of its tier's order; it comes down in another tick, or when it is found idle or unblocked. */
+  private place(client: Client, placed: number, now: number): void {
     const { misdeeds } = client
+    const block = blockOf(client, now)
     const counts = misdeeds !== undefined && (misdeeds.violations.size > 0 || misdeeds.graceUntil !== NEVER)
-    const held = client.block ? tierOf(client.block) : counts ? HOT : tier
-    client.placedAt = tick
-    this.tiers.place(client, held)
+    const tier = placed & 1 || client.placed === (placed | 1) ? HOT : COLD
+    const held = block ? tierOf(block) : counts ? HOT : tier
+    client.placed = placed
+    client.idleAt = this.tick(now) + client.kept
+    this.idleFrom = Math.min(this.idleFrom, client.idleAt)
+    this.tiers.move(client.row, held)
   }
 
-  private admit(id: string, now: number): Client {
+  private clientOf(id: string): Client | undefined {
+    const row = this.clients.rows.get(id)
+    return row === undefined ? undefined : new Client(this.clients, row)
+  }
+
+  private *all(): Generator<Client> {
+    for (const row of this.clients.rows.values()) yield new Client(this.clients, row)
+  }
+
+  private admitted(id: string, now: number): Client {
+    return new Client(this.clients, this.admit(id, now))
+  }
+
+  /** Who is new; the client's row. */
+  private admit(id: string, now: number): number {
     if (this.clients.size >= this.maxClients) this.evict(now)
-    const client = new Client(id)
-    this.clients.set(id, client)
-    client.placedAt = this.tick(now)
-    this.tiers.place(client, COLD)
-    return client
+    const row = this.clients.add(id)
+    if (this.checked.isAstray) for (const client of [this.checked, this.passing]) client.follow()
+    const client = this.checked.goTo(row)
+    client.placed = UNPLACED
+    client.block = undefined
+    client.idleAt = this.tick(now)
+    this.tiers.add(row, COLD)
+    return row
   }
 
   private forget(client: Client): void {
-    this.clients.delete(client.id)
-    this.tiers.remove(client)
     client.clear()
+    this.tiers.remove(client.row)
+    this.clients.remove(client.row)
   }
 
   /** Makes room for a light client. */
   private evict(now: number): void {
     const { tiers } = this
-    const [light, near, blocked, banned] = [
-      tiers.first(COLD),
-      tiers.first(HOT),
-      tiers.first(BLOCKED),
-      tiers.first(BANNED),
-    ]
-    const idle = [light, near, blocked, banned].find(client => client && this.isIdle(client, now))
-    if (idle) return this.forget(idle)
+    const light = tiers.oldest(COLD)
+    const near = tiers.oldest(HOT)
+    const blocked = tiers.oldest(BLOCKED)
+    const banned = tiers.oldest(BANNED)
+    if (this.forgetIfIdle(light, now) || this.forgetIfIdle(near, now)) return
+    if (this.forgetIfIdle(blocked, now) || this.forgetIfIdle(banned, now)) return
     // Who was used first need not be idle first: windows differ.
     if (this.idleFrom <= this.tick(now) && this.forgetIdle(now)) return
     const beyondTheirs = tiers.sizes[COLD] >= this.lightPlaces ? light : undefined
-    const victim = beyondTheirs ?? near ?? blocked ?? light ?? banned
-    if (!victim) return
-    this.forgotten++
+    const row = beyondTheirs ?? near ?? blocked ?? light ?? banned
+    if (row === undefined) return
+    const victim = this.passing.goTo(row)
+    victim.trim(now)
+    if (this.isHeld(victim, now) || victim.kept > 0) this.forgotten++
     this.forget(victim)
   }
 
+  private forgetIfIdle(row: number | undefined, now: number): boolean {
+    if (row === undefined || !this.isIdle(this.passing.goTo(row), now)) return false
+    this.forget(this.passing)
+    return true
+  }
+
   private isIdle(client: Client, now: number): boolean {
-    return (
-      client.idleAt <= this.tick(now) &&
-      this.blockOf(client, now) === undefined &&
-      (client.misdeeds === undefined || client.misdeeds.keptUntil <= now)
-    )
+    return client.idleAt <= this.tick(now) && !this.isHeld(client, now)
+  }
+
+  /** By a block, or by what is remembered of violations. */
+  private isHeld(client: Client, now: number): boolean {
+    return blockOf(client, now) !== undefined || (client.misdeeds?.keptUntil ?? NEVER) > now
   }
 
   /** The tick from which on a client is idle if nothing happens, or one before that. */
@@ -471,7 +440,8 @@ export class MemoryStore implements Store {
   private forgetIdle(now: number): boolean {
     const before = this.clients.size
     let next = Number.MAX_SAFE_INTEGER
-    for (const client of this.clients.values()) {
+    for (const row of this.clients.rows.values()) {
+      const client = this.passing.goTo(row)
       if (this.isIdle(client, now)) this.forget(client)
       else next = Math.min(next, this.idleFromOf(client))
     }
@@ -483,22 +453,23 @@ export class MemoryStore implements Store {
   /** Lets go of what has expired: at once of who is idle, of the rest of it in one that is remembered for longer. */
   private sweep(): void {
     const now = this.clock()
-    const tick = this.tick(now)
     for (let seen = 0; seen < SWEPT; seen++) {
-      this.round ??= this.clients.values()
-      const { done, value: client } = this.round.next()
+      this.round ??= this.clients.rows.values()
+      const { done, value: row } = this.round.next()
       if (done) {
         this.round = undefined
         return
       }
+      const client = this.passing.goTo(row)
       if (this.isIdle(client, now)) {
         this.forget(client)
         continue
       }
-      if (client.idleAt <= tick) client.clear()
-      else client.trim(now)
+      client.trim(now)
       client.misdeeds?.trim(now)
-      if (client.tier >= BLOCKED && client.block === undefined) this.tiers.place(client, HOT)
+      if (client.tier < BLOCKED || client.blockedUntil > now) continue
+      client.block = undefined
+      this.tiers.move(client.row, HOT)
     }
   }
 }

@@ -1,3 +1,5 @@
+import { type ClientTable, NEWER, OLDER, ROW_WORDS, TIER } from './client-table.ts'
+
 /** How much it would hurt to forget a client: light, near a limit or with violations, blocked for them, blocked by an operator. */
 export const COLD = 0
 export const HOT = 1
@@ -5,64 +7,70 @@ export const BLOCKED = 2
 export const BANNED = 3
 export type Tier = typeof COLD | typeof HOT | typeof BLOCKED | typeof BANNED
 
-/** A member of the tiers: alone, both its neighbours are itself. */
-export interface Linked {
-  tier: Tier
-  older: Linked
-  newer: Linked
-}
-
-class End implements Linked {
-  tier: Tier = COLD
-  older: Linked = this
-  newer: Linked = this
-}
-
-/** A list a tier in order of last use, so that what is forgotten first is always at hand. */
-export class Tiers<T extends Linked> {
+/**
+ * A list a tier in order of last use, so that what is forgotten first is always at hand. Its links are in the clients' rows; its
+ * ends are rows, too.
+ */
+export class Tiers {
   /** How many are in each tier. */
   readonly sizes: [number, number, number, number] = [0, 0, 0, 0]
-  private readonly ends = [new End(), new End(), new End(), new End()] as const
+  private readonly table: ClientTable
+  private readonly ends: readonly number[]
 
-  /** Puts a node last in a tier's order: used just now. */
-  place(node: T, tier: Tier): void {
-    const end = this.ends[tier]
-    if (node.newer === end) return
-    if (node.newer === node) this.sizes[tier]++
-    else if (node.tier !== tier) {
-      this.sizes[node.tier]--
-      this.sizes[tier]++
-    }
-    node.older.newer = node.newer
-    node.newer.older = node.older
-    node.tier = tier
-    node.older = end.older
-    node.newer = end
-    end.older.newer = node
-    end.older = node
+  constructor(table: ClientTable) {
+    this.table = table
+    this.ends = this.sizes.map(() => table.take())
+    for (const end of this.ends) this.link(end, end)
   }
 
-  remove(node: T): void {
-    if (node.newer !== node) this.sizes[node.tier]--
-    node.older.newer = node.newer
-    node.newer.older = node.older
-    node.older = node
-    node.newer = node
+  /** Puts a new client last in a tier's order: used just now. */
+  add(row: number, tier: Tier): void {
+    const end = this.ends[tier] as number
+    this.sizes[tier]++
+    this.set(row, TIER, tier)
+    this.link(this.word(end, OLDER), row)
+    this.link(row, end)
   }
 
-  /** A tier's nodes, least recently used first; removing the one in hand is fine. */
-  *of(tier: Tier): Generator<T> {
-    const end = this.ends[tier]
-    for (let node = end.newer; node !== end; ) {
-      const next = node.newer
-      yield node as T
-      node = next
+  /** Puts a client last in a tier's order. */
+  move(row: number, tier: Tier): void {
+    if (this.word(row, NEWER) === this.ends[tier]) return
+    this.remove(row)
+    this.add(row, tier)
+  }
+
+  remove(row: number): void {
+    this.sizes[this.word(row, TIER) as Tier]--
+    this.link(this.word(row, OLDER), this.word(row, NEWER))
+  }
+
+  /** A tier's clients, least recently used first; removing the one in hand is fine. */
+  *of(tier: Tier): Generator<number> {
+    const end = this.ends[tier] as number
+    for (let row = this.word(end, NEWER); row !== end; ) {
+      const next = this.word(row, NEWER)
+      yield row
+      row = next
     }
   }
 
   /** Least recently used of a tier. */
-  first(tier: Tier): T | undefined {
-    const end = this.ends[tier]
-    return end.newer === end ? undefined : (end.newer as T)
+  oldest(tier: Tier): number | undefined {
+    const end = this.ends[tier] as number
+    const row = this.word(end, NEWER)
+    return row === end ? undefined : row
+  }
+
+  private link(older: number, newer: number): void {
+    this.set(older, NEWER, newer)
+    this.set(newer, OLDER, older)
+  }
+
+  private word(row: number, at: number): number {
+    return this.table.memory.words[row * ROW_WORDS + at] as number
+  }
+
+  private set(row: number, at: number, value: number): void {
+    this.table.memory.words[row * ROW_WORDS + at] = value
   }
 }
