@@ -94,7 +94,7 @@ async function play(
 ): Promise<{ table: Table; chart: Chart; goals: Goal[] }> {
   const { title, contenders, peers, clients, limit, held } = scene
   const measured = await interleave(contenders, 5, contender =>
-    measure({ contender, clients, limit, replace: limit > 1, seed }, quick ? 0.2 : 0.25),
+    measure({ contender, clients, limit, replace: limit > 1, seed }, quick ? 0.2 : 0.5),
   )
   const speed = (contender: Contender) => measured[contender].map(({ perSecond }) => perSecond)
   const fastest = [...peers].sort((a, b) => median(speed(b)) - median(speed(a)))[0] as Contender
@@ -134,7 +134,7 @@ async function run(context: Context): Promise<Section> {
     notes: [
       "**The whole middleware** is what an application pays for a request: each one's own middleware called with a request and a response that only record (64 requests in turn, as if under way: what a limiter leaves on one does not live on); express-rate-limit with `draft-8` and legacy headers, rate-limiter-flexible with the middleware of its documentation. Ours finds the address and the policy, keeps an exact log (or, as the peers do, a counter: **fixed_window**), violations and blocks, statistics for `/metrics` and the live page, and sends both kinds of headers.",
       '**The store alone** is less than a limiter: **our store** is given client and policy and keeps block, exact log (or counter), violation, penalty, in bounded memory. **express-rate-limit** is `await store.increment(key)` of its MemoryStore, a bare counter in a fixed window: finding the key, comparing with the limit and headers are the work of its middleware. **rate-limiter-flexible** is `await limiter.consume(key)` of RateLimiterMemory, a counter in a fixed window with its comparison; a refusal is a rejected promise that is caught. **@fastify/rate-limit** is the function that its `createRateLimit()` returns, on its local store: the key from a request, a counter in a fixed window, the comparison. **ours**, where refused, is `bouncer.check(request)`, the whole decision, for comparison.',
-      'One check under way at a time, in a fresh process a figure; what is answered at once is not awaited. Limit 100 a minute, as in the built-in policy; so many clients at a time, in random order, each replaced by a newcomer after its 100 checks, so that all is allowed. Refused: limit 1 a minute and the same clients throughout; ours blocks a client at its fifth violation ("never blocking": penalty off).',
+      'One check under way at a time, in a fresh process a figure; what is answered at once is not awaited. Limit 100 a minute, as in the built-in policy; so many clients at a time, in random order, each replaced by a newcomer after its 100 checks, so that all is allowed, and each in the midst of them when it begins to count (of 100,000 clients none beyond the fortieth). Our store has as many places as there are addresses; the peers have no bound. Refused: limit 1 a minute and the same clients throughout; ours blocks a client at its fifth violation ("never blocking": penalty off).',
       `CPU is of the whole process, the garbage collector's threads included, which share ${cores} cores.`,
     ],
   }

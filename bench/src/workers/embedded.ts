@@ -104,6 +104,7 @@ async function checkOf(contender: Contender, ips: readonly string[], limit: numb
     case 'ours, never blocking': {
       const bouncer = createBouncer({
         ...withLimit(limit),
+        maxClients: ADDRESSES,
         ...(contender === 'ours, never blocking' && { penalty: false }),
       })
       return k => bouncer.check({ peer: request(k), method: 'GET', path: ROUTE })
@@ -112,7 +113,7 @@ async function checkOf(contender: Contender, ips: readonly string[], limit: numb
     case 'our store, fixed_window': {
       const inside = await loadInside()
       const policy = storePolicy(inside, limitsOf(limit), contender === 'our store' ? undefined : 'fixed_window')
-      const store = new inside.MemoryStore()
+      const store = new inside.MemoryStore({ maxClients: ADDRESSES })
       const route = `GET ${ROUTE}`
       return k => store.check({ client: ips[k] as string, policy, cost: 1, route, penalise: true })
     }
@@ -133,7 +134,7 @@ async function checkOf(contender: Contender, ips: readonly string[], limit: numb
     case 'our middleware':
     case 'our middleware, fixed_window': {
       const algorithm = contender === 'our middleware' ? 'sliding_window' : 'fixed_window'
-      const middleware = createBouncer({ ...withLimit(limit), algorithm }).express()
+      const middleware = createBouncer({ ...withLimit(limit), maxClients: ADDRESSES, algorithm }).express()
       return k => middleware(request(k), response as never, next)
     }
     case "express-rate-limit's middleware": {
@@ -200,30 +201,49 @@ export const flexible = (
 /** Addresses in store: with a hundred checks each, more than any run uses up. */
 const ADDRESSES = 1 << 17
 
+interface Traffic {
+  /** The first requests, one client's after the other's: so many until the clients are in the midst of their turns. */
+  readonly before: { readonly count: number; next(): number }
+  next(): number
+}
+
 /**
  * Traffic of so many clients at a time, in random order. A client that has made `turns` requests is replaced by a newcomer, so
- * that a limit of `turns` refuses nobody; without `turns` the clients stay.
+ * that a limit of `turns` refuses nobody; without `turns` the clients stay. It has been going on for a while: each client has made
+ * some of its turns, at random how many (of 100,000 clients none more than 40: two million requests in all take long enough).
  */
-function traffic(clients: number, turns: number | undefined, seed: number): () => number {
+function traffic(clients: number, turns: number | undefined, seed: number): Traffic {
   const next = random(seed)
   const order = Uint32Array.from({ length: 1 << 18 }, () => Math.floor(next() * clients))
   const who = Uint32Array.from({ length: clients }, (_, i) => i)
-  const made = new Uint32Array(clients)
+  const most = Math.min(turns ?? 0, 4_000_000 / clients)
+  const made = Uint32Array.from({ length: clients }, () => Math.floor(next() * most))
+  const sofar = Uint32Array.from(made)
+  let place = 0
   let newcomer = clients
   let i = 0
-  return () => {
-    const place = order[i++ & (order.length - 1)] as number
-    if (turns !== undefined && ++(made[place] as number) > turns) {
-      made[place] = 1
-      who[place] = newcomer++ & (ADDRESSES - 1)
-    }
-    return who[place] as number
+  const first = () => {
+    while (sofar[place] === 0) place++
+    sofar[place] = (sofar[place] as number) - 1
+    return place
+  }
+  return {
+    before: { count: made.reduce((sum, turns) => sum + turns, 0), next: first },
+    next: () => {
+      const place = order[i++ & (order.length - 1)] as number
+      if (turns !== undefined && ++(made[place] as number) > turns) {
+        made[place] = 1
+        who[place] = newcomer++ & (ADDRESSES - 1)
+      }
+      return who[place] as number
+    },
   }
 }
 
 export default async function start({ contender, clients, limit, replace, seed }: Args): Promise<Calls> {
   const ips = Array.from({ length: ADDRESSES }, (_, i) => address(i))
   const check = await checkOf(contender, ips, limit)
-  const who = traffic(clients, replace ? limit : undefined, seed)
-  return { run: count => costOf(() => inFlight(() => check(who()), 1, count)) }
+  const { before, next } = traffic(clients, replace ? limit : undefined, seed)
+  await inFlight(() => check(before.next()), 1, before.count)
+  return { run: count => costOf(() => inFlight(() => check(next()), 1, count)) }
 }
