@@ -498,6 +498,18 @@ describe('the embedded store’s memory', () => {
   })
 })
 
+test('the default clock is the one that a test with fake timers moves', () => {
+  vi.useFakeTimers()
+  const store = new MemoryStore()
+  const policy = policyOf('p', [{ limit: 1, window: '1m' }])
+  const ask = () => store.check({ client: 'c', policy, cost: 1, route: '', penalise: false }).outcome
+  expect([ask(), ask()]).toEqual(['allowed', 'limited'])
+  vi.advanceTimersByTime(60_001)
+  expect(ask()).toBe('allowed')
+  store.close()
+  vi.useRealTimers()
+})
+
 test('the default clock is whole microseconds near the wall clock, and never runs backwards', () => {
   let last = monotonicMicros()
   expect(Math.abs(last / 1000 - Date.now())).toBeLessThan(5000)
