@@ -1,7 +1,10 @@
 import { type Algorithm, algorithms, type Limit } from '../../algorithms/index.ts'
 import { Log } from '../../algorithms/sliding-window/log.ts'
-import { type ClientTable, KEPT, LIMIT, PLACED, RARE, ROW_WORDS, TICK_US, UNPLACED } from './client-table.ts'
+import { type ClientTable, IDLE_AT, KEPT, LIMIT, RARE, ROW_WORDS, TICK_US } from './client-table.ts'
 import type { Counter, Rare } from './rare.ts'
+
+/** So many ticks after its last use a counter may count still; of a bucket that takes longer than 34 years to fill, so long. */
+const ticksOf = ({ forgetAfterUs }: Limit) => Math.min(2 ** 30, Math.ceil(forgetAfterUs / TICK_US) + 1)
 
 const isFull = ({ limit, state }: Counter, now: number) =>
   algorithms[limit.algorithm].fullAfter(state, limit, now) === 0
@@ -75,15 +78,16 @@ export class Counters extends Log {
   /** Lets go of what counts nothing any more: a window or a policy may be gone for good. */
   trim(now: number): void {
     const { limit, state, others } = this
-    this.words[this.first + KEPT] = 0
+    let kept = 0
     if (limit) {
       if (isFull({ limit, state }, now)) this.leaveFirst()
-      else this.keep(limit)
+      else kept = ticksOf(limit)
     }
     for (const other of others?.values() ?? []) {
       if (isFull(other, now)) this.leaveOther(other)
-      else this.keep(other.limit)
+      else kept = Math.max(kept, ticksOf(other.limit))
     }
+    this.words[this.first + KEPT] = kept
   }
 
   protected get rare(): Rare | undefined {
@@ -142,12 +146,13 @@ export class Counters extends Log {
     return other?.state
   }
 
-  /** So that it is placed anew, too, and by that. */
-  private keep({ forgetAfterUs }: Limit): void {
-    const ticks = Math.ceil(forgetAfterUs / TICK_US) + 1
-    if (ticks <= this.kept) return
-    this.words[this.first + KEPT] = ticks
-    this.words[this.first + PLACED] = UNPLACED
+  /** As long as this one may count, the client is not idle. */
+  private keep(limit: Limit): void {
+    const { words, first, kept } = this
+    const more = ticksOf(limit) - kept
+    if (more <= 0) return
+    words[first + KEPT] = kept + more
+    words[first + IDLE_AT] = (words[first + IDLE_AT] as number) + more
   }
 
   private leaveFirst(): void {

@@ -448,6 +448,42 @@ describe('the embedded store’s memory', () => {
     )
   })
 
+  test.each(['1m', '1h'])(
+    'a client at its limit stays among the last to go, though it counts by %s besides, and is swept',
+    window => {
+      vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+      const { check, left, store, flood } = open(10)
+      check('x', 4)
+      store.check({ client: 'x', policy: policyOf('q', [{ limit: 100, window }]), cost: 1, route: '', penalise: false })
+      vi.advanceTimersByTime(1000)
+      store.check({ client: 'x', policy: policyOf('q', [{ limit: 100, window }]), cost: 1, route: '', penalise: false })
+      flood(100)
+      expect(left('x')).toBe(0)
+    },
+  )
+
+  test('remembers what takes longer to come back than a tick can tell', () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+    const { store, advance } = open(10)
+    for (const burst of [800, 1000, 2000, 1_000_000]) {
+      const policy = policyOf(`p${burst}`, [{ limit: 1, window: '31d', burst }], 'gcra')
+      const ask = () => store.check({ client: `c${burst}`, policy, cost: 1, route: '', penalise: false }).limits[0]
+      ask()
+      advance(2000)
+      vi.advanceTimersByTime(1000)
+      expect([burst, ask()?.remaining]).toEqual([burst, burst - 2])
+    }
+  })
+
+  test('whose block was deleted by its key goes before whose block holds', () => {
+    const { block, check, isBlocked, names, store } = open(4)
+    check('blocked-3')
+    for (const client of names('blocked', 4)) block(client)
+    expect(store.deleteEntry('block:{blocked-3}')).toBe(true)
+    block('another')
+    expect(names('blocked', 4).map(isBlocked)).toEqual([true, true, true, false])
+  })
+
   test('the longest of its windows decides how long a client is remembered, in whatever order it asks within a second', () => {
     vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
     const { store, advance, clients } = open(10)

@@ -270,6 +270,7 @@ export class MemoryStore implements Store {
     if (kind !== 'block') return client.delete(`${kind}${rest}`)
     const was = blockOf(client, this.clock()) !== undefined
     client.block = undefined
+    if (client.tier >= BLOCKED) this.tiers.move(client.row, HOT)
     return was
   }
 
