@@ -6,7 +6,7 @@ const LIMITS: readonly (readonly [section: string, goals: RegExp, limit: string]
   [
     'embedded',
     /middleware/,
-    'an exact log of every request rather than a counter; of 10,000 clients it is in no cache any more (0.7 kB each after 100 requests, the peer 0.4)',
+    'an exact log of every request rather than a counter; of 10,000 clients it is in no cache any more (0.6 kB each after 100 requests, the peer 0.4)',
   ],
   [
     'embedded',

@@ -40,7 +40,7 @@ interface Scene {
   readonly held: readonly Contender[]
 }
 
-/** One record; all in the fast caches; ours in none of them and the peers' still; nobody's. */
+/** One record; all in the fast caches; some; none. */
 const SIZES = [1, 1000, 10_000, 100_000]
 
 const clientsOf = (clients: number) => `${whole(clients)} client${clients === 1 ? '' : 's'}`

@@ -1,4 +1,4 @@
-import { PART_BITS, PART_MASK, type Slab, Slabs } from './slabs.ts'
+import { PART_MASK, type Slab, Slabs } from './slabs.ts'
 
 /** Times within less than so many µs (71 minutes) of the oldest are known by their last 32 bits. */
 const SHORT_US = 2 ** 32
@@ -107,7 +107,7 @@ export class Log {
 
   private put(index: number, time: number, most: number): void {
     let { part } = this
-    let slab = this.slabs.all[part >>> PART_BITS] as Slab
+    let slab = this.slabs.of(part)
     if (index === slab.size) {
       part = this.grow(index, most, slab.long)
       slab = this.slabs.of(part)

@@ -4,7 +4,7 @@ const BYTES = 65_536
  * A part is known by one integer: the number of its slab and, in the last bits, where in that it begins. (Of a slab that is longer
  * the one part begins at 0.)
  */
-export const PART_BITS = 14
+const PART_BITS = 14
 export const PART_MASK = 2 ** PART_BITS - 1
 
 /** So many slabs that nobody is in are kept for who comes next, the last ones: there may have been many limits, a kind each. */
@@ -58,7 +58,7 @@ const keyOf = (size: number, long: boolean) => (long ? -size : size)
  */
 export class Slabs {
   /** By their numbers; 0 is one without room for anything. */
-  readonly all: Slab[] = [new Slab(new Room(0, false), 0)]
+  private readonly all: Slab[] = [new Slab(new Room(0, false), 0)]
   private readonly numbers: number[] = []
   private readonly rooms = new Map<number, Room>()
   private readonly spare = new Set<Slab>()
@@ -69,8 +69,9 @@ export class Slabs {
 
   /** A part for `size` times. */
   take(size: number, long: boolean): number {
-    const { open } = this.roomOf(size, long)
-    const slab = open.at(-1) ?? this.add(size, long)
+    const room = this.roomOf(size, long)
+    const { open } = room
+    const slab = open.at(-1) ?? this.add(room)
     const start = slab.free.pop() as number
     if (slab.free.length === 0) open.pop()
     return (slab.number << PART_BITS) | start
@@ -99,8 +100,7 @@ export class Slabs {
     return room
   }
 
-  private add(size: number, long: boolean): Slab {
-    const room = this.roomOf(size, long)
+  private add(room: Room): Slab {
     const slab = new Slab(room, this.numbers.pop() ?? this.all.length)
     this.all[slab.number] = slab
     room.slabs++

@@ -22,8 +22,6 @@ export const ROW_WORDS = 16
 
 /** A tick: about a second, and a power of two, so that it takes a multiplication to find and not a division. */
 export const TICK_US = 2 ** 20
-/** In place of what placed a client. */
-export const UNPLACED = -1
 
 const FIRST_ROWS = 64
 

@@ -12,11 +12,6 @@ export class Client extends Counters {
     return this
   }
 
-  /** Whether the table has moved since. */
-  get isAstray(): boolean {
-    return this.words !== this.table.memory.words
-  }
-
   /** Follows the table to where it is now. */
   follow(): void {
     const { words, doubles } = this.table.memory

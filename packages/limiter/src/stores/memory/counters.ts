@@ -3,7 +3,7 @@ import { Log } from '../../algorithms/sliding-window/log.ts'
 import { type ClientTable, IDLE_AT, KEPT, LIMIT, RARE, ROW_WORDS, TICK_US } from './client-table.ts'
 import type { Counter, Rare } from './rare.ts'
 
-/** So many ticks after its last use a counter may count still; of a bucket that takes longer than 34 years to fill, so long. */
+/** So many ticks after its last use a counter may count still; of a bucket that takes longer than 35 years to fill, so long. */
 const ticksOf = ({ forgetAfterUs }: Limit) => Math.min(2 ** 30, Math.ceil(forgetAfterUs / TICK_US) + 1)
 
 const isFull = ({ limit, state }: Counter, now: number) =>

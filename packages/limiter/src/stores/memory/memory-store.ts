@@ -17,12 +17,14 @@ import type {
   Verdict,
 } from '../store.ts'
 import { Client } from './client.ts'
-import { ClientTable, TICK_US, UNPLACED } from './client-table.ts'
+import { ClientTable, TICK_US } from './client-table.ts'
 import { decide, fits, measure } from './decide.ts'
 import { type Misdeeds, NEVER, within } from './rare.ts'
 import { BANNED, BLOCKED, COLD, HOT, type Tier, Tiers } from './tiers.ts'
 
 const KEPT_REFUSALS = 10
+/** In place of what placed a client. */
+const UNPLACED = -1
 /** So many clients a second are looked at for what has expired: all of a full default store in twenty seconds. */
 const SWEPT = 5000
 
@@ -269,8 +271,7 @@ export class MemoryStore implements Store {
     this.idleFrom = 0
     if (kind !== 'block') return client.delete(`${kind}${rest}`)
     const was = blockOf(client, this.clock()) !== undefined
-    client.block = undefined
-    if (client.tier >= BLOCKED) this.tiers.move(client.row, HOT)
+    this.lift(client)
     return was
   }
 
@@ -334,6 +335,12 @@ export class MemoryStore implements Store {
     return client.block
   }
 
+  /** Takes a block away that has ended, or is to: the client is no longer among the blocked. */
+  private lift(client: Client): void {
+    client.block = undefined
+    if (client.tier >= BLOCKED) this.tiers.move(client.row, HOT)
+  }
+
   /** Whole ticks since the start: small integers need no memory of their own. */
   private tick(us: number): number {
     return ((us - this.startedAt) * (1 / TICK_US)) | 0
@@ -382,7 +389,8 @@ export class MemoryStore implements Store {
   private admit(id: string, now: number): number {
     if (this.clients.size >= this.maxClients) this.evict(now)
     const row = this.clients.add(id)
-    if (this.checked.isAstray) for (const client of [this.checked, this.passing]) client.follow()
+    this.checked.follow()
+    this.passing.follow()
     const client = this.checked.goTo(row)
     client.placed = UNPLACED
     client.block = undefined
@@ -468,9 +476,7 @@ export class MemoryStore implements Store {
       }
       client.trim(now)
       client.misdeeds?.trim(now)
-      if (client.tier < BLOCKED || client.blockedUntil > now) continue
-      client.block = undefined
-      this.tiers.move(client.row, HOT)
+      if (client.tier >= BLOCKED && client.blockedUntil <= now) this.lift(client)
     }
   }
 }
