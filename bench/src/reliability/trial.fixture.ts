@@ -3,11 +3,11 @@ import { trials } from './index.ts'
 
 const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31))
 
-/** Runs these trials in their cuts for CI, each to every promise of ours; once more, as often as `retry` says, what missed one. */
-export function hold(names: readonly string[], retry = 0): void {
+/** Runs these trials in their cuts for CI, each to every promise of ours. */
+export function hold(names: readonly string[]): void {
   // The long run is two minutes of them.
   vi.setConfig({ testTimeout: 400_000 })
-  test.each(names)('what is promised holds: %s', { retry }, async name => {
+  test.each(names)('what is promised holds: %s', async name => {
     const trial = trials.find(trial => trial.name === name)
     expect(trial).toBeDefined()
     const told: string[] = []

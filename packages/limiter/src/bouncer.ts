@@ -3,6 +3,7 @@ import { hostname } from 'node:os'
 import { inspect } from 'node:util'
 import type { ControlPlane, ControlState, Decision, StatsFrame, Usage } from './contracts/index.ts'
 import { isAllowed } from './contracts/index.ts'
+import { diagnoseLists } from './control/diagnose.ts'
 import { fleetStatus } from './control/fleet-status.ts'
 import { usageOf } from './control/insight.ts'
 import { Operator } from './control/operator.ts'
@@ -55,6 +56,7 @@ export class Bouncer implements Decider {
     const { seed, defaults, logger, rules, maxClients, clock } = this.options
     this.rules = rules
     this.failures = new Failures(logger)
+    for (const { says, mend } of diagnoseLists(seed.lists, Date.now())) logger.warn(`${says}. ${mend}`)
     this.instance = this.options.instance ?? `${hostname()}:${process.pid}`
     const memory = { seed, maxClients, clock, instance: this.instance }
     this.backend = this.options.redis ? redisBackend(this.options.redis, { ...memory, logger }) : memoryBackend(memory)

@@ -39,8 +39,8 @@ describe('a policies file', () => {
       'f:3:34: policies.0.limits.0.window: "1 week" is not a duration',
     ],
     ['policies:\n  - id: a\n', 'f:2:5: policies.0.limits: is missing'],
-    ['policies:\n  - id: a\n   limits: [\n', 'f:3:1: is not YAML: '],
-    ['policies:\n  - id: a\n    id: b\n', 'f:3:5: is not YAML: Map keys must be unique'],
+    ['policies:\n  - id: a\n   limits: [\n', 'f:3:1: is neither YAML nor JSON: '],
+    ['policies:\n  - id: a\n    id: b\n', 'f:3:5: is neither YAML nor JSON: Map keys must be unique'],
     ['polices: []\n', 'f:1:1: unknown field "polices", did you mean "policies"?'],
     ['policies: []\n', 'f:1:11: policies: no policy'],
     ['', 'f:1:1: is empty. Write policies'],
@@ -49,7 +49,7 @@ describe('a policies file', () => {
     ['a: 1\n---\nb: 2\n', 'f:2:1: a second document begins here'],
     [
       'policies:\n  - id: a\n    match: *\n',
-      'f:3:12: is not YAML: Alias cannot be an empty string. Write what begins with * in quotes: match: "*"',
+      'f:3:12: is neither YAML nor JSON: Alias cannot be an empty string. Write what begins with * in quotes: match: "*"',
     ],
     [
       `${A}    penalty: { treshold: 4 }\n`,

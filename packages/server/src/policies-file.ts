@@ -51,7 +51,7 @@ export function parsePolicies(text: string, name: string): PoliciesFile {
   if (broken?.code === 'MULTIPLE_DOCS') throw fail(broken.pos[0], 'a second document begins here (---). Write one')
   if (broken) {
     const star = /^Alias/.test(broken.message) ? '. Write what begins with * in quotes: match: "*"' : ''
-    throw fail(broken.pos[0], `is not YAML: ${broken.message}${star}`)
+    throw fail(broken.pos[0], `is neither YAML nor JSON: ${broken.message}${star}`)
   }
 
   if (document.contents === null)

@@ -213,7 +213,7 @@ describe('policy, from files', () => {
       'id: a\nlimits:\n  - { limit: 30, window: 1 fortnight }\n',
       ':3:26: limits.0.window: "1 fortnight" is not a duration',
     ],
-    ['id: a\nlimits: [\n', ':3:1: is not YAML: '],
+    ['id: a\nlimits: [\n', ':3:1: is neither YAML nor JSON: '],
   ])('says line and column of what is wrong with %j', async (text, message) => {
     const path = file('bad.yaml', text)
     expect(await policy(`validate -f ${path}`)).toMatchObject({

@@ -32,7 +32,7 @@ describe('reading policies', () => {
     ['# only a comment\n', ['1:1: there is no policy in it']],
     ['policies: []\n', ['1:1: there is no policy in it']],
     ['policies: 3\n', ['1:11: policies: expected a list of policies']],
-    ['id: a\n  limits: [', [expect.stringMatching(/^\d+:\d+: is not YAML: /)]],
+    ['id: a\n  limits: [', [expect.stringMatching(/^\d+:\d+: is neither YAML nor JSON: /)]],
     [
       'id: auth\nlimits:\n  - { limit: 30, windw: 1m }\n',
       ['3:18: limits.0: unknown field "windw", did you mean "window"?'],

@@ -48,7 +48,7 @@ export function readPolicies(text: string): PolicySource {
     // The first says what is wrong; the others are mostly its echoes.
     const [broken] = document.errors
     if (broken) {
-      object(broken.pos[0], `is not YAML: ${broken.message}`)
+      object(broken.pos[0], `is neither YAML nor JSON: ${broken.message}`)
       continue
     }
     if (document.contents === null || (isScalar(document.contents) && document.contents.value === null)) continue

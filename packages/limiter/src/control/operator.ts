@@ -58,13 +58,14 @@ import {
 import { BouncerError } from '../errors.ts'
 import { networkBytes, normaliseAddress } from '../identity/address.ts'
 import { parseCidr } from '../identity/cidr.ts'
-import { clientId, type Identity, NO_ADDRESS, type Peer } from '../identity/identify.ts'
+import { clientId, type Identity, type Peer } from '../identity/identify.ts'
 import { compileRules, inForce, type Rules, revertsAfter, stateAt } from '../policies/rules.ts'
 import type { Defaults } from '../policies/table.ts'
 import { CLIENT_STEP_MS } from '../stats/history.ts'
 import type { Backend } from '../stores/backend.ts'
 import type { BlockPlace } from '../stores/store.ts'
 import type { NewAuditEntry } from './audit.ts'
+import { diagnoseLists, diagnoseProxy } from './diagnose.ts'
 import type { FleetView } from './fleet-view.ts'
 import { allowlistedBy, clientDetail, explain, listClients, lookAtClients } from './insight.ts'
 import { applyChange, type Change, unreadable } from './ledger.ts'
@@ -452,7 +453,8 @@ export class Operator implements ControlPlane, FleetView {
 
   async diagnose(): Promise<Diagnosis[]> {
     const { backend } = this.options
-    return [...((await backend.diagnose?.()) ?? []), diagnoseProxy(await backend.fleet())]
+    const [about, state, fleet] = await Promise.all([backend.diagnose?.(), this.state(), backend.fleet()])
+    return [...(about ?? []), diagnoseProxy(fleet), ...diagnoseLists(state.lists, backend.store.now())]
   }
 
   private policyChange(
@@ -562,41 +564,6 @@ export function operatorClient(text: string, ipv6Prefix: number): string {
     throw new BouncerError('ERR_INVALID', `"${text}" is not an IP address, a CIDR range or a client id (${mend})`)
   }
   return isSpelling(typed) ? typed : clientId(typed, ipv6Prefix)
-}
-
-/** What the whole fleet's requests have shown: who asks may be a process that serves none. */
-function diagnoseProxy(frames: readonly StatsFrame[]): Diagnosis {
-  const about = 'proxy'
-  const seen = frames.flatMap(({ proxy }) => proxy ?? [])
-  const requests = seen.reduce((sum, one) => sum + one.requests, 0)
-  const untrusted = [...new Set(seen.flatMap(one => one.untrusted ?? []))].sort()
-  if (untrusted.length > 0) {
-    return {
-      about,
-      verdict: 'problem',
-      says: `requests from ${untrusted.join(', ')} carry forwarding headers that are not trusted: if it is your load balancer, all of its users share one limit`,
-      mend: untrusted.includes(NO_ADDRESS)
-        ? 'These come through a unix socket: start the server with TRUST_PROXY=1, the number of proxies in front of it'
-        : `If it is your load balancer: start the server with TRUST_PROXY=${untrusted.join(',')} (addresses, ranges, or the number of proxies in front of it). If not, somebody tries to be counted as others: bouncer deny add ${untrusted[0]}`,
-    }
-  }
-  const silent = [...new Set(seen.flatMap(one => one.silent ?? []))].sort()
-  if (silent.length > 0) {
-    return {
-      about,
-      verdict: 'warning',
-      says: `requests through ${silent.join(', ')}, which is trusted, named nobody behind it: all of its users share one limit`,
-      mend: 'Have the proxy write X-Forwarded-For, or name the header that it writes: CLIENT_IP_HEADER=x-real-ip',
-    }
-  }
-  if (requests === 0) {
-    const says =
-      frames.length === 0
-        ? 'no instance is alive whose requests would show the proxies in front of it'
-        : 'no instance has seen a request yet, which would show its proxies'
-    return { about, verdict: 'unknown', says }
-  }
-  return { about, verdict: 'ok', says: `none of ${requests} requests came through a proxy that is not trusted` }
 }
 
 const reasonOf = (reason: string | undefined) => (reason === undefined ? {} : { reason })

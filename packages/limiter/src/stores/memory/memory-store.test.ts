@@ -261,6 +261,23 @@ describe('the embedded store’s memory', () => {
     expect(store.health().clients).toBe(0)
   })
 
+  test('who is unblocked leaves what can be asked about for an hour, and a place for whoever wants it', () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+    const { store, offend, advance, names, check } = offenders(10)
+    for (const client of names('offender', 5)) offend(client)
+    for (const client of names('offender', 5)) store.unblock(client, {})
+    advance(3_599_000)
+    vi.advanceTimersByTime(1000)
+    expect(store.client('offender-0')).toMatchObject({ offences: 0, refusals: [{ route: 'GET /' }] })
+    for (const client of names('near', 9)) check(client, 4)
+    expect(store.health()).toMatchObject({ clients: 10, forgotten: 0 })
+    offend('another')
+    store.unblock('another', {})
+    advance(3_601_000)
+    vi.advanceTimersByTime(1000)
+    expect(store.client('another').refusals).toEqual([])
+  })
+
   test('blocks that have ended make room for new ones', () => {
     const { block, isBlocked, names, advance, check } = open(10)
     for (const client of names('ended', 8)) block(client, 60_000)

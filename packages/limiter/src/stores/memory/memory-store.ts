@@ -209,6 +209,7 @@ export class MemoryStore implements Store {
         misdeeds.violations.clear()
         misdeeds.offences = 0
         misdeeds.graceUntil = NEVER
+        misdeeds.keptUntil = NEVER
       }
       if (graceMs > 0) {
         const misdeeds = forgiven.ensureMisdeeds()
@@ -470,12 +471,14 @@ export class MemoryStore implements Store {
         return
       }
       const client = this.passing.goTo(row)
-      if (this.isIdle(client, now)) {
+      const { misdeeds } = client
+      misdeeds?.trim(now)
+      // Refusals count nothing, but whoever was refused is asked about.
+      if (this.isIdle(client, now) && !misdeeds?.refusals.length) {
         this.forget(client)
         continue
       }
       client.trim(now)
-      client.misdeeds?.trim(now)
       if (client.tier >= BLOCKED && client.blockedUntil <= now) this.lift(client)
     }
   }
