@@ -78,11 +78,11 @@ const scenes: readonly Scene[] = [
 
 export async function measure(args: Args, seconds: number): Promise<Measured> {
   return inWorker<Calls, Measured>('embedded', args, async worker => {
-    const warm = 60_000
+    const [warm, sample] = [300_000, 60_000]
     // Everything is compiled and every client known before it counts.
     await worker.call('run', Math.max(warm, args.clients * 3))
-    const trial = await worker.call('run', warm)
-    const count = Math.round((warm / trial.seconds) * seconds)
+    const trial = await worker.call('run', sample)
+    const count = Math.round((sample / trial.seconds) * seconds)
     const cost = await worker.call('run', count)
     return { perSecond: count / cost.seconds, cpu: cost.cpuMicros / count }
   })

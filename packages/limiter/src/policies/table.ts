@@ -27,6 +27,8 @@ export interface CompiledPolicy {
   readonly shadow: boolean
   readonly algorithm: Algorithm
   readonly limits: readonly Limit[]
+  /** Its limit, when it has one: nearly always. */
+  readonly only: Limit | undefined
   readonly cost: number
   /** A request that costs more can never be allowed. */
   readonly maxCost: number
@@ -90,6 +92,7 @@ export function compilePolicy(source: Policy, penalty: Penalty | undefined, defa
     shadow: source.mode === 'shadow',
     algorithm,
     limits,
+    only: limits.length === 1 ? limits[0] : undefined,
     cost: source.cost,
     maxCost: Math.min(...limits.map(limit => limit.maxCost)),
     forgetAfterUs: Math.max(0, ...limits.map(limit => limit.forgetAfterUs)),
@@ -105,6 +108,7 @@ export const noPolicy = (defaults: Defaults): CompiledPolicy => ({
   shadow: false,
   algorithm: algorithms[defaults.algorithm],
   limits: [],
+  only: undefined,
   cost: 1,
   maxCost: Number.POSITIVE_INFINITY,
   forgetAfterUs: 0,

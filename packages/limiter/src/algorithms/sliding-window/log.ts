@@ -83,6 +83,20 @@ export class Log {
     return left
   }
 
+  /** The same as `add` of one: nearly every request, and short enough for V8 to put in place. */
+  addOne(time: number, most: number): number {
+    const { words, first } = this
+    const size = words[first + SIZE] as number
+    if (size >= most) return -1
+    const part = words[first + PART] as number
+    const slab = this.slabs.of(part)
+    if (size === 0 || size === slab.size) return this.add(time, 1, most)
+    const place = (words[first + HEAD] as number) + size
+    slab.times[(part & PART_MASK) + (place < slab.size ? place : place - slab.size)] = time
+    words[first + SIZE] = size + 1
+    return most - size - 1
+  }
+
   /** Drops up to `count` entries that equal `time`, newest first; returns how many went. */
   remove(time: number, count: number): number {
     const { size, slab } = this

@@ -47,6 +47,29 @@ class Limits {
   }
 }
 
+/** What few rows have beside their numbers: no longer than to the last that ever had it, so that the others do not pay for it. */
+class Column<T> {
+  private readonly values: (T | undefined)[] = []
+
+  get(row: number): T | undefined {
+    return this.values[row]
+  }
+
+  set(row: number, value: T): void {
+    while (this.values.length < row) this.values.push(undefined)
+    this.values[row] = value
+  }
+
+  delete(row: number): void {
+    if (row < this.values.length) this.values[row] = undefined
+  }
+
+  /** Forgets all rows from this one on. */
+  cut(row: number): void {
+    this.values.length = Math.min(this.values.length, row)
+  }
+}
+
 /**
  * All clients, a row of numbers each, side by side in one array: with many of them each object that a check has to find, each
  * further line of memory, is in no cache and is waited for. What is no number stands in lists beside it, by row.
@@ -61,8 +84,8 @@ export class ClientTable {
   /** Whose row it is. */
   readonly ids: (string | undefined)[] = []
   /** Of the first counter, unless that is the row's log. */
-  readonly states: unknown[] = []
-  readonly rare: (Rare | undefined)[] = []
+  readonly states = new Column<unknown>()
+  readonly rare = new Column<Rare>()
   /** Rows that somebody had, and nobody has. */
   private free: number[] = []
 
@@ -90,16 +113,14 @@ export class ClientTable {
     const { length } = this.memory.words
     if (row * ROW_WORDS === length) this.resize(length * 2)
     this.ids[row] = id
-    this.states[row] = undefined
-    this.rare[row] = undefined
     return row
   }
 
   /** Gives a row back. */
   leave(row: number): void {
     this.ids[row] = undefined
-    this.states[row] = undefined
-    this.rare[row] = undefined
+    this.states.delete(row)
+    this.rare.delete(row)
     this.free.push(row)
   }
 
@@ -114,6 +135,8 @@ export class ClientTable {
     if (this.ids.length <= FIRST_ROWS) return
     this.resize(FIRST_ROWS * ROW_WORDS)
     this.free = this.free.filter(row => row < FIRST_ROWS)
-    for (const list of [this.ids, this.states, this.rare]) list.length = FIRST_ROWS
+    this.ids.length = FIRST_ROWS
+    this.states.cut(FIRST_ROWS)
+    this.rare.cut(FIRST_ROWS)
   }
 }

@@ -22,11 +22,15 @@ export class Counters extends Log {
     return this.first / ROW_WORDS
   }
 
+  /** Whether the row's log is the state of this limit: nearly always. */
+  isLogOf(limit: Limit): boolean {
+    return this.limitNumber === limit.number
+  }
+
   /** The state of a limit that is counted by; else undefined. */
   get(limit: Limit): unknown {
-    const number = this.limitNumber
-    if (number === limit.number) return this
-    return number === -limit.number ? this.table.states[this.row] : this.find(limit)
+    if (this.isLogOf(limit)) return this
+    return this.limitNumber === -limit.number ? this.table.states.get(this.row) : this.find(limit)
   }
 
   /** Some counter may count for so many ticks after its last use; 0 without one. */
@@ -46,7 +50,7 @@ export class Counters extends Log {
       return state
     }
     const state = algorithm.fresh(limit, now, () => this)
-    if (state !== this) table.states[row] = state
+    if (state !== this) table.states.set(row, state)
     this.limit = limit
     return state
   }
@@ -91,7 +95,7 @@ export class Counters extends Log {
   }
 
   protected get rare(): Rare | undefined {
-    return this.words[this.first + RARE] === 0 ? undefined : this.table.rare[this.row]
+    return this.words[this.first + RARE] === 0 ? undefined : this.table.rare.get(this.row)
   }
 
   protected ensureRare(): Rare {
@@ -99,7 +103,7 @@ export class Counters extends Log {
     if (rare) return rare
     const made = {}
     this.words[this.first + RARE] = 1
-    this.table.rare[this.row] = made
+    this.table.rare.set(this.row, made)
     return made
   }
 
@@ -124,7 +128,7 @@ export class Counters extends Log {
   }
 
   private get state(): unknown {
-    return this.isFree ? this.table.states[this.row] : this
+    return this.isFree ? this.table.states.get(this.row) : this
   }
 
   private get others(): Map<string, Counter> | undefined {
@@ -157,7 +161,7 @@ export class Counters extends Log {
 
   private leaveFirst(): void {
     this.end()
-    this.table.states[this.row] = undefined
+    this.table.states.delete(this.row)
     this.limit = undefined
   }
 

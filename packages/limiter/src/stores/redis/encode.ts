@@ -84,7 +84,7 @@ export function encodeBatch(asked: readonly Asked[], keys: Keys, deadlineUs: num
 }
 
 const isOne = ({ cost, policy, peek }: Flagged) =>
-  cost === 1 && policy.limits.length === 1 && !peek && hasOne(policy.algorithm.id)
+  cost === 1 && policy.only !== undefined && !peek && hasOne(policy.algorithm.id)
 
 interface Lone {
   readonly keys: Keys
@@ -100,7 +100,7 @@ const lone = new WeakMap<CompiledPolicy, Lone>()
 function loneOf(policy: CompiledPolicy, keys: Keys): Lone {
   const known = lone.get(policy)
   if (known?.keys === keys) return known
-  const { limit, windowUs, windowMs, counter } = policy.limits[0] as Limit
+  const { limit, windowUs, windowMs, counter } = policy.only as Limit
   const [head, tail] = keys.counter('\0', counter).split('\0') as [string, string]
   const { prefix } = keys
   const compose = (penalty: string) =>
