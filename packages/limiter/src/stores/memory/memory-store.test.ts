@@ -326,6 +326,29 @@ describe('the embedded store’s memory', () => {
     expect(isBlocked('long')).toBe(true)
   })
 
+  test('what is no log is kept beside rows of logs, wherever, and not for whoever has the row next', () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+    const { store, names, advance, clients } = open(10_000)
+    const logged = policyOf('l', [{ limit: 2, window: '1s' }])
+    const counted = policyOf('c', [{ limit: 2, window: '1m' }], 'token_bucket')
+    const outcomes = (client: string, policy: typeof logged, times = 3) =>
+      Array.from({ length: times }, () => store.check({ client, policy, cost: 1, route: '', penalise: false }).outcome)
+    for (const client of names('logged', 3000)) outcomes(client, logged, 1)
+    expect(outcomes('counted', counted)).toEqual(['allowed', 'allowed', 'limited'])
+    advance(10_000)
+    vi.advanceTimersByTime(1000)
+    expect(clients()).toBe(1)
+    expect(outcomes('counted', counted, 1)).toEqual(['limited'])
+    for (const client of names('counted', 3000)) {
+      expect(outcomes(client, counted)).toEqual(['allowed', 'allowed', 'limited'])
+    }
+    advance(3_700_000)
+    vi.advanceTimersByTime(1000)
+    expect(clients()).toBe(0)
+    for (const client of names('counted', 100)) expect(outcomes(client, logged)).toEqual(['allowed', 'allowed', 'limited'])
+    for (const client of names('counted', 100)) expect(outcomes(client, counted, 1)).toEqual(['allowed'])
+  })
+
   test('each log of a client counts for itself, whichever lies in the client itself and whichever is forgotten first', () => {
     const WINDOWS = { '1m': 60_000_000, '1h': 3_600_000_000, '2h': 7_200_000_000 }
     const counters = ['a:1m:3', 'b:1m:4', 'b:2h:6', 'c:1h:5'].map(text => {
