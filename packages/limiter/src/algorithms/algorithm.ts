@@ -40,6 +40,11 @@ export interface Algorithm<State = unknown> {
   refund(state: State, limit: Limit, now: number, cost: number, takenAt: number): number
   /** Microseconds until `cost` units (at most capacity) can be had; 0 when they can now. */
   wait(state: State, limit: Limit, now: number, cost: number): number
+  /**
+   * What `wait` says of one unit more than the `remaining` that `take` has just left, having taken some at this `now`: asked of every
+   * request that is allowed.
+   */
+  next(state: State, limit: Limit, now: number, remaining: number): number
   /** Microseconds until the state equals a fresh one: when it may be forgotten. */
   fullAfter(state: State, limit: Limit, now: number): number
   /** The longest that `fullAfter` can be, µs. */

@@ -62,6 +62,7 @@ function drive(id: AlgorithmId, limit: Limit, start: number) {
       const left = run.available() - cost
       expect(algorithm.take(state, limit, run.now, cost)).toBe(left)
       expect(run.available()).toBe(left)
+      expect(algorithm.next(state, limit, run.now, left)).toBe(run.wait(left + 1))
       const receipt = { at: run.now, cost }
       taken.push(receipt)
       return receipt
@@ -325,6 +326,10 @@ describe.each(cases)('$id, $name (burst $limit.capacity)', ({ id, limit, runs })
       expect(available).toBeLessThanOrEqual(changed.capacity)
       expect(algorithm.take(state, changed, now, 0)).toBe(available)
       expect(algorithm.take(state, changed, now, available + 1)).toBe(-1)
+      if (available > 0) {
+        expect(algorithm.take(state, changed, now, 1)).toBe(available - 1)
+        expect(algorithm.next(state, changed, now, available - 1)).toBe(algorithm.wait(state, changed, now, available))
+      }
       expect(algorithm.fullAfter(state, changed, now)).toBeLessThanOrEqual(changed.forgetAfterUs)
       const wait = algorithm.wait(state, changed, now, changed.maxCost)
       expect(algorithm.available(state, changed, now + wait)).toBeGreaterThanOrEqual(changed.maxCost)

@@ -58,6 +58,14 @@ export function compilePenalty(settings: PenaltySettings | false, scope = ''): P
   }
 }
 
+/** What a compiled policy has by its limits. */
+export const byLimits = (limits: readonly Limit[]) => ({
+  limits,
+  only: limits.length === 1 ? limits[0] : undefined,
+  maxCost: Math.min(...limits.map(({ maxCost }) => maxCost)),
+  forgetAfterUs: Math.max(0, ...limits.map(({ forgetAfterUs }) => forgetAfterUs)),
+})
+
 let compiledLimits = 0
 
 export function compilePolicy(source: Policy, penalty: Penalty | undefined, defaults: Defaults): CompiledPolicy {
@@ -91,11 +99,8 @@ export function compilePolicy(source: Policy, penalty: Penalty | undefined, defa
     id: source.id,
     shadow: source.mode === 'shadow',
     algorithm,
-    limits,
-    only: limits.length === 1 ? limits[0] : undefined,
+    ...byLimits(limits),
     cost: source.cost,
-    maxCost: Math.min(...limits.map(limit => limit.maxCost)),
-    forgetAfterUs: Math.max(0, ...limits.map(limit => limit.forgetAfterUs)),
     failMode: source.failMode ?? defaults.failMode,
     penalty: source.penalty === undefined ? penalty : compilePenalty(source.penalty, source.id),
     source,
@@ -107,11 +112,8 @@ export const noPolicy = (defaults: Defaults): CompiledPolicy => ({
   id: '-',
   shadow: false,
   algorithm: algorithms[defaults.algorithm],
-  limits: [],
-  only: undefined,
+  ...byLimits([]),
   cost: 1,
-  maxCost: Number.POSITIVE_INFINITY,
-  forgetAfterUs: 0,
   failMode: 'open',
   penalty: undefined,
   source: { id: '-', match: [], limits: [], cost: 1, mode: 'enforce' },

@@ -33,6 +33,7 @@ export const fixedWindow: Algorithm<Window> = {
   wait(state, limit, now, cost) {
     return limit.limit - used(state, limit, now) >= cost ? 0 : state.start + limit.windowUs - now
   },
+  next: (state, limit, now) => state.start + limit.windowUs - now,
   fullAfter: (state, limit, now) => (used(state, limit, now) === 0 ? 0 : state.start + limit.windowUs - now),
   fullWithin: ({ windowUs }) => windowUs,
 }

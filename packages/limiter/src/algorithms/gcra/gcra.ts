@@ -54,6 +54,7 @@ export const gcra: Algorithm<Gcra> = {
     const may = (limit.capacity * (1 + SLACK / 2) - cost) * interval(limit)
     return Math.max(0, Math.ceil(debt(state, limit, now) - may))
   },
+  next: (state, limit, now, remaining) => gcra.wait(state, limit, now, remaining + 1),
   fullAfter: (state, limit, now) => gcra.wait(state, limit, now, limit.capacity),
   fullWithin: ({ capacity, limit, windowUs }) => Math.ceil((capacity * windowUs) / limit),
 }

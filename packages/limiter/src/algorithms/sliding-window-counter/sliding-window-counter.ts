@@ -59,6 +59,7 @@ export const slidingWindowCounter: Algorithm<TwoBuckets> = {
     // The current bucket alone leaves no room: wait until it has become the previous one and faded enough.
     return limit.windowUs - elapsed + Math.max(0, fallsTo(current, limit.limit - cost, limit.windowUs))
   },
+  next: (state, limit, now, remaining) => slidingWindowCounter.wait(state, limit, now, remaining + 1),
   fullAfter(state, limit, now) {
     const { start, current, previous } = roll(state, limit, now)
     if (current > 0) return start + 2 * limit.windowUs - now

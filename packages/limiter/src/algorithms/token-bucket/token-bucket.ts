@@ -35,6 +35,7 @@ export const tokenBucket: Algorithm<Bucket> = {
     const missing = cost - limit.capacity * (SLACK / 2) - tokensAt(bucket, limit, now)
     return Math.max(0, Math.ceil((missing * limit.windowUs) / limit.limit))
   },
+  next: (bucket, limit, now, remaining) => tokenBucket.wait(bucket, limit, now, remaining + 1),
   fullAfter: (bucket, limit, now) => tokenBucket.wait(bucket, limit, now, limit.capacity),
   fullWithin: ({ capacity, limit, windowUs }) => Math.ceil((capacity * windowUs) / limit),
 }

@@ -39,11 +39,11 @@ export function takeAll(
   }
   if (cost > policy.maxCost || !limits.every(has)) return undefined
   const states = limits.map(limit => counters.get(limit) ?? counters.start(algorithm, limit, now))
-  return limits.map((limit, i) => taken(algorithm, states[i], limit, now, algorithm.take(states[i], limit, now, cost)))
+  const left = limits.map((limit, i) => algorithm.take(states[i], limit, now, cost))
+  // `next` is of something taken.
+  if (cost === 0) return measure(policy, counters, now, 0)
+  return limits.map((limit, i) => taken(algorithm, states[i], limit, now, left[i] as number))
 }
-
-const resetOf = (algorithm: Algorithm, state: unknown, limit: Limit, now: number, remaining: number) =>
-  remaining >= limit.capacity ? 0 : toMs(algorithm.wait(state, limit, now, remaining + 1))
 
 /** What a limit says about the next request, once units were taken and so many are left. */
 export function taken(
@@ -53,14 +53,14 @@ export function taken(
   now: number,
   remaining: number,
 ): LimitVerdict {
-  const resetAfterMs = resetOf(algorithm, state, limit, now, remaining)
+  const resetAfterMs = toMs(algorithm.next(state, limit, now, remaining))
   return { limit: limit.capacity, windowMs: limit.windowMs, remaining, resetAfterMs, retryAfterMs: 0 }
 }
 
 function verdictOf(algorithm: Algorithm, state: unknown, limit: Limit, now: number, cost: number): LimitVerdict {
   const { capacity, windowMs } = limit
   const remaining = state === undefined ? capacity : algorithm.available(state, limit, now)
-  const resetAfterMs = resetOf(algorithm, state, limit, now, remaining)
+  const resetAfterMs = remaining >= capacity ? 0 : toMs(algorithm.wait(state, limit, now, remaining + 1))
   if (cost > limit.maxCost) return { limit: capacity, windowMs, remaining, resetAfterMs }
   if (remaining >= cost) return { limit: capacity, windowMs, remaining, resetAfterMs, retryAfterMs: 0 }
   const retryAfterMs = cost === remaining + 1 ? resetAfterMs : toMs(algorithm.wait(state, limit, now, cost))

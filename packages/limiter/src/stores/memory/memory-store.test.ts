@@ -345,7 +345,8 @@ describe('the embedded store’s memory', () => {
     advance(3_700_000)
     vi.advanceTimersByTime(1000)
     expect(clients()).toBe(0)
-    for (const client of names('counted', 100)) expect(outcomes(client, logged)).toEqual(['allowed', 'allowed', 'limited'])
+    for (const client of names('counted', 100))
+      expect(outcomes(client, logged)).toEqual(['allowed', 'allowed', 'limited'])
     for (const client of names('counted', 100)) expect(outcomes(client, counted, 1)).toEqual(['allowed'])
   })
 

@@ -139,10 +139,10 @@ export class MemoryStore implements Store {
     const client = this.checked.goTo(this.clients.rows.get(id) ?? this.admit(id, now))
     if (client.blockedUntil > now && !policy.shadow) return turnAway(check, client, now)
     const { algorithm, only } = policy
-    if (only === undefined || cost > only.maxCost) return this.checkAll(check, client, now)
-    // Short enough for V8 to put all of it in place.
+    if (only === undefined || cost !== 1) return this.checkAll(check, client, now)
+    // One unit under one limit, nearly always: short enough for V8 to put all of it in place.
     const state = client.isLogOf(only) ? client : (client.get(only) ?? client.start(algorithm, only, now))
-    const remaining = algorithm.take(state, only, now, cost)
+    const remaining = algorithm.take(state, only, now, 1)
     if (remaining < 0) return this.refuse(check, client, now)
     this.touch(client, remaining * 2 <= only.capacity, now)
     return { outcome: 'allowed', now, limits: [taken(algorithm, state, only, now, remaining)], taken: true }
@@ -296,7 +296,7 @@ export class MemoryStore implements Store {
     }
   }
 
-  /** Several limits: all of them or none. */
+  /** Several limits, or several units: all of them or none. */
   private checkAll(check: Check, client: Client, now: number): Verdict {
     const limits = takeAll(check.policy, client, now, check.cost)
     if (!limits) return this.refuse(check, client, now)

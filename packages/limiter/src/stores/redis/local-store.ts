@@ -1,4 +1,4 @@
-import type { CompiledPolicy } from '../../policies/table.ts'
+import { byLimits, type CompiledPolicy } from '../../policies/table.ts'
 import { MemoryStore, type MemoryStoreOptions } from '../memory/memory-store.ts'
 import type { Check, Verdict } from '../store.ts'
 
@@ -42,7 +42,7 @@ export class LocalStore extends MemoryStore {
         const [limit, capacity] = [part(whole.limit), part(whole.capacity)]
         return { ...whole, limit, capacity, maxCost: Math.min(limit, capacity) }
       })
-      share = { ...policy, limits, maxCost: Math.min(...limits.map(({ maxCost }) => maxCost)) }
+      share = { ...policy, ...byLimits(limits) }
       this.shares.set(policy, share)
     }
     return share
