@@ -723,6 +723,60 @@ describe.each([
     return `http://127.0.0.1:${port}`
   }
 
+  test.each<
+    [how: string, serve: (outer: Bouncer, inner: Bouncer, app: express5.Express, tell: Handler) => RequestListener]
+  >([
+    ['in one application', (outer, inner, app, tell) => app.use(outer.express(), inner.express(), tell as never)],
+    ['one in front of it', (outer, inner, app, tell) => outer.wrap(app.use(inner.express(), tell as never))],
+    [
+      'one in a mounted application',
+      (outer, inner, app, tell) => {
+        const mounted = express() as express5.Express
+        return app
+          .use(outer.express())
+          .use('/in', mounted.use(inner.express(), tell as never))
+          .use(tell as never)
+      },
+    ],
+    [
+      'where the application keeps a `bouncer` of its own',
+      (outer, inner, app, tell) => {
+        Object.assign(app.request, { bouncer: { policy: 'its own' } })
+        return app.use(outer.express(), inner.express(), tell as never)
+      },
+    ],
+  ])('of two limiters req.bouncer is the last one’s decision: %s', async (how, serve) => {
+    const [outer, inner] = ['outer', 'inner'].map(id => createBouncer({ policies: [policy(5, { id, match: '*' })] }))
+    if (!outer || !inner) throw new Error('two')
+    cleanups.push(() => inner.close())
+    const tell: Handler = (req, res) => {
+      const derived = Object.create(req) as IncomingMessage
+      const told = [req.bouncer?.policy, derived.bouncer?.policy, 'bouncer' in req]
+      req.bouncer = { ...(req.bouncer as Decision), policy: 'changed' }
+      res.end(JSON.stringify([...told, req.bouncer?.policy]))
+    }
+    const port = await listen(createServer(serve(outer, inner, express() as express5.Express, tell)), outer)
+    const get = async (path: string) => (await fetch(`http://127.0.0.1:${port}${path}`)).json()
+    // Twice: what the first request of an application finds is not what the next ones do.
+    for (let i = 0; i < 2; i++) {
+      expect(await get('/in')).toEqual(['inner', 'inner', true, 'changed'])
+      const out = how === 'one in a mounted application' ? 'outer' : 'inner'
+      expect(await get('/out')).toEqual([out, out, true, 'changed'])
+    }
+  })
+
+  test('a request that no limiter has seen has no decision, in an application where others have', async () => {
+    const url = await listening(
+      (app, bouncer) => {
+        app.use('/api', bouncer.express())
+        app.use((req, res) => void res.json([req.bouncer?.policy ?? null]))
+      },
+      { policies: [policy(9)] },
+    )
+    const get = async (path: string) => (await fetch(url + path)).json()
+    expect([await get('/api'), await get('/'), await get('/api')]).toEqual([['auth'], [null], ['auth']])
+  })
+
   test.each(['', '/api'])('a url that was rewritten counts as what it is routed by, mounted in "%s"', async mount => {
     const policies = [policy(9, { id: 'rest' }), policy(2, { id: 'login', match: `POST ${mount}/login` })]
     const url = await listening(
