@@ -329,15 +329,10 @@ describe('a list that holds everybody', () => {
   test.each([
     ['allow', '0.0.0.0/0', 'no IPv4 client is limited or blocked'],
     ['deny', '::/0', 'every IPv6 client that the allowlist does not cover is refused'],
-  ] as const)('is warned of at the start, and by the doctor as long as it does: %s %s', async (list, range, whom) => {
-    const { bouncer, logger } = open({ [list]: ['10.0.0.0/8', range] })
-    const says = `${range} is on the ${list}list: ${whom}`
+  ] as const)('is warned of at the start: %s %s', (list, range, whom) => {
+    const { logger } = open({ [list]: ['10.0.0.0/8', range] })
     const mend = `If that is not meant: bouncer ${list} rm ${range}`
-    expect(logger.warn.mock.calls).toEqual([[`${says}. ${mend}`]])
-    const warning = { about: 'lists', verdict: 'warning', says, mend }
-    expect(await bouncer.control.diagnose()).toContainEqual(warning)
-    await bouncer.control.deleteListEntry(list, range, ann)
-    expect((await bouncer.control.diagnose()).map(({ about }) => about)).not.toContain('lists')
+    expect(logger.warn.mock.calls).toEqual([[`${range} is on the ${list}list: ${whom}. ${mend}`]])
   })
 })
 

@@ -1,9 +1,8 @@
 import type { IncomingMessage, RequestListener } from 'node:http'
 import { hostname } from 'node:os'
 import { inspect } from 'node:util'
-import type { ControlPlane, ControlState, Decision, StatsFrame, Usage } from './contracts/index.ts'
+import type { ControlPlane, ControlState, Decision, ListName, StatsFrame, Usage } from './contracts/index.ts'
 import { isAllowed } from './contracts/index.ts'
-import { diagnoseLists } from './control/diagnose.ts'
 import { fleetStatus } from './control/fleet-status.ts'
 import { usageOf } from './control/insight.ts'
 import { Operator } from './control/operator.ts'
@@ -56,7 +55,7 @@ export class Bouncer implements Decider {
     const { seed, defaults, logger, rules, maxClients, clock } = this.options
     this.rules = rules
     this.failures = new Failures(logger)
-    for (const { says, mend } of diagnoseLists(seed.lists, Date.now())) logger.warn(`${says}. ${mend}`)
+    for (const { list, cidr } of seed.lists) if (cidr in EVERYBODY) logger.warn(holdsEverybody(list, cidr))
     this.instance = this.options.instance ?? `${hostname()}:${process.pid}`
     const memory = { seed, maxClients, clock, instance: this.instance }
     this.backend = this.options.redis ? redisBackend(this.options.redis, { ...memory, logger }) : memoryBackend(memory)
@@ -362,6 +361,18 @@ export class Bouncer implements Decider {
 }
 
 const sumOf = (counts: readonly number[]) => counts.reduce((sum, count) => sum + count, 0)
+
+/** On a list these leave nothing to decide: that may be meant, and is the last that one thinks of. */
+const EVERYBODY: Readonly<Record<string, string>> = { '0.0.0.0/0': 'IPv4', '::/0': 'IPv6' }
+
+function holdsEverybody(list: ListName, cidr: string): string {
+  const kind = EVERYBODY[cidr]
+  const whom =
+    list === 'allow'
+      ? `no ${kind} client is limited or blocked`
+      : `every ${kind} client that the allowlist does not cover is refused`
+  return `${cidr} is on the ${list}list: ${whom}. If that is not meant: bouncer ${list} rm ${cidr}`
+}
 
 /** A limiter, ready at once. Throws a BouncerError with a `code` and a `mend` for options that cannot work or are unsafe. */
 export const createBouncer = (options: BouncerOptions = {}): Bouncer => new Bouncer(options)

@@ -49,6 +49,5 @@ function tells(prototype: object): boolean {
   return true
 }
 
-/** Express makes each application a prototype of its own, `app.request`. Node's is everybody's. */
-const isOfAnApp = (prototype: object) =>
-  prototype instanceof IncomingMessage && Object.hasOwn(prototype, 'app') && prototype !== IncomingMessage.prototype
+/** Express makes each application a prototype of its own, `app.request`; Node's is everybody's. */
+const isOfAnApp = (prototype: object) => prototype instanceof IncomingMessage && Object.hasOwn(prototype, 'app')

@@ -1,22 +1,5 @@
-import type { Diagnosis, ListEntry, StatsFrame } from '../contracts/index.ts'
+import type { Diagnosis, StatsFrame } from '../contracts/index.ts'
 import { NO_ADDRESS } from '../identity/identify.ts'
-
-/** Who is on a list, as a whole kind of addresses. */
-const EVERYBODY: Readonly<Record<string, string>> = { '0.0.0.0/0': 'IPv4', '::/0': 'IPv6' }
-
-/** Lists that leave a limiter nothing to decide, or nobody to serve: that may be meant, and is the last that one thinks of. */
-export function diagnoseLists(lists: readonly ListEntry[], now: number): Diagnosis[] {
-  return lists.flatMap(({ list, cidr, expiresAt }) => {
-    const kind = EVERYBODY[cidr]
-    if (kind === undefined || (expiresAt !== undefined && expiresAt <= now)) return []
-    const whom =
-      list === 'allow'
-        ? `no ${kind} client is limited or blocked`
-        : `every ${kind} client that the allowlist does not cover is refused`
-    const says = `${cidr} is on the ${list}list: ${whom}`
-    return [{ about: 'lists', verdict: 'warning', says, mend: `If that is not meant: bouncer ${list} rm ${cidr}` }]
-  })
-}
 
 /** What the whole fleet's requests have shown: who asks may be a process that serves none. */
 export function diagnoseProxy(frames: readonly StatsFrame[]): Diagnosis {

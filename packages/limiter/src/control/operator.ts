@@ -65,7 +65,7 @@ import { CLIENT_STEP_MS } from '../stats/history.ts'
 import type { Backend } from '../stores/backend.ts'
 import type { BlockPlace } from '../stores/store.ts'
 import type { NewAuditEntry } from './audit.ts'
-import { diagnoseLists, diagnoseProxy } from './diagnose.ts'
+import { diagnoseProxy } from './diagnose.ts'
 import type { FleetView } from './fleet-view.ts'
 import { allowlistedBy, clientDetail, explain, listClients, lookAtClients } from './insight.ts'
 import { applyChange, type Change, unreadable } from './ledger.ts'
@@ -453,8 +453,7 @@ export class Operator implements ControlPlane, FleetView {
 
   async diagnose(): Promise<Diagnosis[]> {
     const { backend } = this.options
-    const [about, state, fleet] = await Promise.all([backend.diagnose?.(), this.state(), backend.fleet()])
-    return [...(about ?? []), diagnoseProxy(fleet), ...diagnoseLists(state.lists, backend.store.now())]
+    return [...((await backend.diagnose?.()) ?? []), diagnoseProxy(await backend.fleet())]
   }
 
   private policyChange(
