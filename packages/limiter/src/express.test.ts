@@ -765,6 +765,25 @@ describe.each([
     }
   })
 
+  test('what a limiter in a mounted application decided is told outside of it, and each of many sub-requests has its own', async () => {
+    const url = await listening(
+      (app, bouncer) => {
+        const mounted = express() as express5.Express
+        app.use('/in', mounted.use(bouncer.express()))
+        app.use('/batch', bouncer.express(), (req, res) => {
+          const subs = [1, 2].map(() => Object.assign(Object.create(app.request), req) as typeof req)
+          const limit = bouncer.express()
+          for (const sub of subs) limit(sub, res, () => {})
+          res.json([req, ...subs].map(({ bouncer }) => bouncer?.remaining))
+        })
+        app.use((req, res) => void res.json(req.bouncer?.policy ?? null))
+      },
+      { policies: [policy(9)] },
+    )
+    const get = async (path: string) => (await fetch(url + path)).json()
+    expect([await get('/in'), await get('/out'), await get('/batch')]).toEqual(['auth', null, [7, 6, 5]])
+  })
+
   test('a request that no limiter has seen has no decision, in an application where others have', async () => {
     const url = await listening(
       (app, bouncer) => {

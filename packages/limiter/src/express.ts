@@ -3,7 +3,6 @@ import { type IncomingMessage, type RequestListener, type ServerResponse, STATUS
 import { inspect } from 'node:util'
 import parseUrl from 'parseurl'
 import * as z from 'zod'
-import { carry } from './carry.ts'
 import { type Decision, isAllowed, oneOf, strict } from './contracts/index.ts'
 import { parseWith } from './control/parse.ts'
 import { BouncerError } from './errors.ts'
@@ -125,7 +124,7 @@ export function expressMiddleware<Req extends IncomingMessage>(
 
   function answer(req: Request, res: ServerResponse, next: Next, decision: Decision): unknown {
     const { origin } = read(req, 'headers')
-    carry(req, decision)
+    req.bouncer = decision
     // The client went away while we asked: there is nobody to answer, and no work to be done for them.
     if (isGone(res)) return
     if (refundWhen && decision.outcome === 'allowed') {

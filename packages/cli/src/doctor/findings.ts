@@ -112,6 +112,9 @@ function judgeCatchAll(policies: ControlState['policies']): Diagnosis {
   }
 }
 
+const wholeKind = (list: ListEntry['list'], kind: string) =>
+  list === 'allow' ? `no ${kind} client is limited` : `every ${kind} client is refused that is not on the allowlist`
+
 function judgeLists(lists: readonly ListEntry[]): Diagnosis[] {
   const about = 'lists'
   const everyone = lists
@@ -120,7 +123,7 @@ function judgeLists(lists: readonly ListEntry[]): Diagnosis[] {
       ({ list, cidr }): Diagnosis => ({
         about,
         verdict: 'problem',
-        says: `${cidr} is on the ${list}list: ${list === 'allow' ? 'nobody is limited' : 'everybody is refused'}`,
+        says: `${cidr} is on the ${list}list: ${wholeKind(list, cidr.includes(':') ? 'IPv6' : 'IPv4')}`,
         mend: `bouncer ${list} rm ${cidr}`,
       }),
     )
