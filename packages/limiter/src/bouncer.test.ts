@@ -325,6 +325,30 @@ describe('a shadow policy', () => {
   })
 })
 
+test.each<[string, PolicyInput, PolicyInput]>([
+  [
+    'gcra',
+    policy(10, { algorithm: 'gcra', limits: [{ limit: 10, window: '1h', burst: 2 }] }),
+    policy(10, { algorithm: 'gcra', limits: [{ limit: 10, window: '1h', burst: 500 }] }),
+  ],
+  [
+    'token_bucket',
+    policy(10, { algorithm: 'token_bucket', limits: [{ limit: 10, window: '1s' }] }),
+    policy(600, { algorithm: 'token_bucket', limits: [{ limit: 600, window: '1s' }] }),
+  ],
+])(
+  'what was taken under a policy that was changed since comes back under the new one: %s',
+  async (_, before, after) => {
+    const { bouncer, send, times, advance } = open({ policies: [before] })
+    const first = await send()
+    await bouncer.control.putPolicy(after, undefined, ann)
+    advance(2000)
+    const { remaining } = await times(400)
+    expect(await bouncer.refund(first)).toBe(1)
+    expect((await send()).remaining).toBe(remaining)
+  },
+)
+
 describe('a list that holds everybody', () => {
   test.each([
     ['allow', '0.0.0.0/0', 'no IPv4 client is limited or blocked'],

@@ -22,7 +22,7 @@ import { Recorder, type Totals } from './stats/recorder.ts'
 import type { Backend } from './stores/backend.ts'
 import { memoryBackend } from './stores/memory/memory-backend.ts'
 import { redisBackend } from './stores/redis/redis-backend.ts'
-import type { Answer, Check, StoreHealth, Verdict } from './stores/store.ts'
+import type { Answer, Check, Receipt, StoreHealth, Verdict } from './stores/store.ts'
 import { version } from './version.ts'
 
 /** In process one decision in so many is timed. */
@@ -144,10 +144,15 @@ export class Bouncer implements Decider {
   /** Gives back what a decision took, once; returns the units that came back. */
   refund(decision: Decision): Answer<number> {
     const { store } = this.backend
-    const [receipt, trial] = takeReceipts(decision)
+    const [receipt, trial] = takeReceipts(decision).map(receipt => this.byPresentPolicy(receipt))
     // What a policy on trial took is not what is told: that it cannot be given back concerns nobody.
     if (trial) void Promise.resolve(store.refund(trial)).catch(() => {})
     return receipt ? store.refund(receipt) : 0
+  }
+
+  /** An algorithm gives back by the numbers of a limit that it is told, and clamps by them: those of before would be a reset. */
+  private byPresentPolicy(receipt: Receipt): Receipt {
+    return { ...receipt, policy: this.rules.table.get(receipt.policy.id) ?? receipt.policy }
   }
 
   /** Where a client stands under every policy in force, and its block. */
