@@ -757,7 +757,6 @@ describe.each([
     }
     const port = await listen(createServer(serve(outer, inner, express() as express5.Express, tell)), outer)
     const get = async (path: string) => (await fetch(`http://127.0.0.1:${port}${path}`)).json()
-    // Twice: what the first request of an application finds is not what the next ones do.
     for (let i = 0; i < 2; i++) {
       expect(await get('/in')).toEqual(['inner', 'inner', true, 'changed'])
       const out = how === 'one in a mounted application' ? 'outer' : 'inner'
