@@ -4,7 +4,7 @@ import type { CompiledPolicy } from '../../policies/table.ts'
 import type { Counters } from './counters.ts'
 
 /** Rounded up: for half an hour in integers, which V8 divides by a multiplication. */
-const toMs = (us: number) => (us < 2 ** 31 - 1000 ? (((us | 0) + 999) / 1000) | 0 : Math.ceil(us / 1000))
+export const toMs = (us: number) => (us < 2 ** 31 - 1000 ? (((us | 0) + 999) / 1000) | 0 : Math.ceil(us / 1000))
 
 /** Whether a request fits. */
 export const fits = (limits: readonly LimitVerdict[]): boolean => limits.every(({ retryAfterMs }) => retryAfterMs === 0)
@@ -46,7 +46,7 @@ export function takeAll(
 }
 
 /** What a limit says about the next request, once units were taken and so many are left. */
-export function taken(
+function taken(
   algorithm: Algorithm,
   state: unknown,
   limit: Limit,
