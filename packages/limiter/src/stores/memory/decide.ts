@@ -46,13 +46,7 @@ export function takeAll(
 }
 
 /** What a limit says about the next request, once units were taken and so many are left. */
-function taken(
-  algorithm: Algorithm,
-  state: unknown,
-  limit: Limit,
-  now: number,
-  remaining: number,
-): LimitVerdict {
+function taken(algorithm: Algorithm, state: unknown, limit: Limit, now: number, remaining: number): LimitVerdict {
   const resetAfterMs = toMs(algorithm.next(state, limit, now, remaining))
   return { limit: limit.capacity, windowMs: limit.windowMs, remaining, resetAfterMs, retryAfterMs: 0 }
 }

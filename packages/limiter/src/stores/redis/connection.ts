@@ -2,8 +2,11 @@ import keySlot from 'cluster-key-slot'
 import { Cluster, Redis } from 'ioredis'
 import { evaluate, FENCE, isReply, unavailable, withTimeout } from './evaluate.ts'
 import { type NodeState, RedisNode } from './node.ts'
+import { quickenStrings } from './quick-strings.ts'
 import { fenced, type Script } from './scripts.ts'
 import { type RedisSettings, splitEndpoint } from './settings.ts'
+
+quickenStrings()
 
 export const NOT_YET = 'not connected yet'
 
