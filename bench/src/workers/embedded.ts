@@ -1,10 +1,10 @@
 import { createRequire } from 'node:module'
 import { createBouncer } from '@api-bouncer/limiter'
-import type { RateLimitPluginOptions } from '@fastify/rate-limit'
 import express from 'express'
 import { MemoryStore, rateLimit } from 'express-rate-limit'
 import { type Cost, costOf, inFlight, random } from '../harness.ts'
 import { address, limitsOf, loadInside, storePolicy, withLimit } from '../ours.ts'
+import { fastifyLimiter, fastifyRequestOf, flexible } from '../peers.ts'
 
 const { RateLimiterMemory } = createRequire(import.meta.url)(
   'rate-limiter-flexible',
@@ -146,56 +146,6 @@ async function checkOf(contender: Contender, ips: readonly string[], limit: numb
       return k => flexible(limiter, limit, request(k), response, next)
     }
   }
-}
-
-/** A Fastify application, with its limiter in front if there are options. Loaded here, so that nobody else carries it. */
-export async function fastifyApp(options?: RateLimitPluginOptions) {
-  const app = (await import('fastify')).default()
-  if (options) await app.register((await import('@fastify/rate-limit')).default, options)
-  return app
-}
-
-/** @fastify/rate-limit's decision, without the hook that Fastify runs it in. */
-export async function fastifyLimiter(options: RateLimitPluginOptions) {
-  const app = await fastifyApp(options)
-  await app.ready()
-  return app.createRateLimit()
-}
-
-/** As much of a Fastify request as it looks at. */
-export const fastifyRequestOf = (ip: string) => ({ ip, routeOptions: {} }) as never
-
-interface Response {
-  set(headers: object): unknown
-  status(code: number): { send(body: string): unknown }
-}
-
-/** The middleware of rate-limiter-flexible's own documentation, with the headers that its wiki recommends. */
-export const flexible = (
-  limiter: Pick<InstanceType<typeof RateLimiterMemory>, 'consume'>,
-  limit: number,
-  { ip }: { ip?: string | undefined },
-  res: Response,
-  next: (error?: unknown) => void,
-): Promise<void> => {
-  const tell = ({ msBeforeNext, remainingPoints }: { msBeforeNext: number; remainingPoints: number }) =>
-    res.set({
-      'Retry-After': String(msBeforeNext / 1000),
-      'X-RateLimit-Limit': String(limit),
-      'X-RateLimit-Remaining': String(remainingPoints),
-      'X-RateLimit-Reset': String(Math.ceil((Date.now() + msBeforeNext) / 1000)),
-    })
-  return limiter.consume(ip as string).then(
-    answer => {
-      tell(answer)
-      next()
-    },
-    refusal => {
-      if (refusal instanceof Error) return next(refusal)
-      tell(refusal)
-      res.status(429).send('Too Many Requests')
-    },
-  )
 }
 
 /** Addresses in store: with a hundred checks each, more than any run uses up. */

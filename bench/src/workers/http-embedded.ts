@@ -1,18 +1,10 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
-import { createRequire } from 'node:module'
 import type { AddressInfo } from 'node:net'
-import { type Bouncer, createBouncer } from '@api-bouncer/limiter'
+import type { Bouncer } from '@api-bouncer/limiter'
 import express, { type RequestHandler } from 'express'
-import { rateLimit } from 'express-rate-limit'
-import { Redis } from 'ioredis'
-import { RedisStore } from 'rate-limit-redis'
 import { answering, redisOf, withLimit } from '../ours.ts'
-import { fastifyApp, flexible } from './embedded.ts'
-
-const { RateLimiterMemory, RateLimiterRedis } = createRequire(import.meta.url)(
-  'rate-limiter-flexible',
-) as typeof import('rate-limiter-flexible')
+import { fastifyApp, flexible } from '../peers.ts'
 
 export type Contender =
   | 'bare Express'
@@ -37,6 +29,7 @@ export interface Calls {
   degraded(): number
 }
 
+/** Each loads what it needs and no more: a bare server carries no limiter, and what one loads can slow down everything else. */
 async function expressLimiterOf({
   contender,
   limit,
@@ -45,24 +38,27 @@ async function expressLimiterOf({
   switch (contender) {
     case 'ours':
     case 'ours, in front': {
+      const { createBouncer } = await import('@api-bouncer/limiter')
       const bouncer = createBouncer({ ...withLimit(limit, '1h'), ...(redis && { redis: redisOf(redis) }) })
       await answering(bouncer)
       return { use: bouncer.express(), bouncer }
     }
     case 'express-rate-limit': {
-      const connection = redis && new Redis(redis)
-      const store =
-        connection &&
-        new RedisStore({ sendCommand: (command, ...args) => connection.call(command, ...args) as Promise<never> })
-      const windowMs = 3_600_000
-      return {
-        use: rateLimit({ limit, windowMs, standardHeaders: 'draft-8', legacyHeaders: true, ...(store && { store }) }),
-      }
+      const { rateLimit } = await import('express-rate-limit')
+      const settings = { limit, windowMs: 3_600_000, standardHeaders: 'draft-8', legacyHeaders: true } as const
+      if (!redis) return { use: rateLimit(settings) }
+      const { RedisStore } = await import('rate-limit-redis')
+      const connection = await connectionTo(redis)
+      const store = new RedisStore({
+        sendCommand: (command, ...args) => connection.call(command, ...args) as Promise<never>,
+      })
+      return { use: rateLimit({ ...settings, store }) }
     }
     case 'rate-limiter-flexible': {
+      const { RateLimiterMemory, RateLimiterRedis } = (await import('rate-limiter-flexible')).default
       const counted = { points: limit, duration: 3600 }
       const limiter = redis
-        ? new RateLimiterRedis({ ...counted, storeClient: new Redis(redis) })
+        ? new RateLimiterRedis({ ...counted, storeClient: await connectionTo(redis) })
         : new RateLimiterMemory(counted)
       return { use: (req, res, next) => void flexible(limiter, limit, req, res, next) }
     }
@@ -71,10 +67,15 @@ async function expressLimiterOf({
   }
 }
 
+async function connectionTo(redis: NonNullable<Args['redis']>) {
+  const { Redis } = await import('ioredis')
+  return new Redis(redis)
+}
+
 const ANSWER = { items: [1, 2, 3], total: 3 }
 
 async function serveFastify({ contender, limit, redis }: Args): Promise<Calls> {
-  const limiter = { max: limit, timeWindow: 3_600_000, ...(redis && { redis: new Redis(redis) }) }
+  const limiter = { max: limit, timeWindow: 3_600_000, ...(redis && { redis: await connectionTo(redis) }) }
   const app = await fastifyApp(contender === 'bare Fastify' ? undefined : limiter)
   app.get('/api/data', async () => ANSWER)
   await app.listen({ port: 0, host: '127.0.0.1' })

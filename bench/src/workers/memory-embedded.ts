@@ -5,7 +5,7 @@ import { Redis } from 'ioredis'
 import { RedisStore } from 'rate-limit-redis'
 import { held, inFlight } from '../harness.ts'
 import { address, answering, limitsOf, loadInside, redisOf, storePolicy, withLimit } from '../ours.ts'
-import { fastifyLimiter, fastifyRequestOf } from './embedded.ts'
+import { fastifyLimiter, fastifyRequestOf } from '../peers.ts'
 
 const { RateLimiterMemory, RateLimiterRedis } = createRequire(import.meta.url)(
   'rate-limiter-flexible',

@@ -11,9 +11,9 @@ import { rateLimit } from 'express-rate-limit'
 import { Cluster, Redis } from 'ioredis'
 import { RedisStore } from 'rate-limit-redis'
 import { held } from '../harness.ts'
+import { flexible } from '../peers.ts'
 import type { Args, Calls } from '../reliability/apis.ts'
 import { LagWatch } from '../reliability/lag.ts'
-import { flexible } from './embedded.ts'
 
 const { RateLimiterMemory, RateLimiterRedis } = createRequire(import.meta.url)(
   'rate-limiter-flexible',

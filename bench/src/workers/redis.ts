@@ -4,7 +4,8 @@ import { Cluster, Redis } from 'ioredis'
 import { RedisStore as RateLimitRedis } from 'rate-limit-redis'
 import { type Cost, costOf, random } from '../harness.ts'
 import { address, answering, limitsOf, loadInside, openRedisStore, redisOf, storePolicy, withLimit } from '../ours.ts'
-import { fastifyLimiter, fastifyRequestOf, ROUTE, requestOf } from './embedded.ts'
+import { fastifyLimiter, fastifyRequestOf } from '../peers.ts'
+import { ROUTE, requestOf } from './embedded.ts'
 
 const { RateLimiterRedis, RateLimiterUnion } = createRequire(import.meta.url)(
   'rate-limiter-flexible',
