@@ -119,6 +119,25 @@ describe.each([
     expect(policies.find(({ policy }) => policy.id === 'default')?.version).toBe(8)
   })
 
+  test('what was taken under a policy that was changed since comes back under the new one', async () => {
+    const bursting = (burst: number) => ({
+      id: 'default',
+      match: '*',
+      algorithm: 'gcra' as const,
+      limits: [{ limit: 10, window: '1h', burst }],
+    })
+    const [first, second] = (await fleet(await open(), 2)) as [Opened, Opened]
+    await first.bouncer.control.putPolicy(bursting(2), undefined, ann)
+    await seenBy([second], 'the policy', async ({ peek }) => (await peek('a')).limit === 2)
+    const decision = await second.ask('a')
+    await first.bouncer.control.putPolicy(bursting(500), undefined, ann)
+    await seenBy([second], 'its change', async ({ peek }) => (await peek('a')).limit === 500)
+    for (let i = 0; i < 400; i++) await first.ask('a')
+    const { remaining } = await second.peek('a')
+    expect(await second.bouncer.refund(decision)).toBe(1)
+    expect((await first.peek('a')).remaining).toBe(remaining + 1)
+  })
+
   test('every instance is told all events in order; who was cut off catches up', async () => {
     const place = await open()
     const opened = await fleet(place, 3)
