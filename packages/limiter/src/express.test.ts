@@ -461,6 +461,24 @@ describe.each(HOSTS)('%s', (_, host) => {
       expect((await bouncer.usage('user:42')).policies[0]?.limits[0]?.remaining).toBe(2)
     })
 
+    test('nor for one that left while something before the limiter was at work: it would be blocked or denied under no address', async () => {
+      const [atWork, left] = [deferred<void>(), deferred<() => void>()]
+      const before: Step = (_req, res, next) => {
+        res.once('close', () => left.resolve(next))
+        atWork.resolve()
+      }
+      const { bouncer, handled, port } = await serve({ host, options: { policies: [policy(3)] }, before })
+      await bouncer.control.putListEntry('deny', '127.0.0.1', {}, { by: 'ann' })
+      const socket = connect(port, '127.0.0.1')
+      socket.write('GET / HTTP/1.1\r\nHost: test\r\n\r\n')
+      await atWork.promise
+      socket.destroy()
+      const goOn = await left.promise
+      goOn()
+      await new Promise(resolve => setImmediate(resolve))
+      expect(handled).not.toHaveBeenCalled()
+    })
+
     test('who hangs up while a hook is asked is counted by address all the same', async () => {
       const { bouncer } = await abortWhileAsking()
       expect((await bouncer.usage('127.0.0.1')).policies[0]?.limits[0]?.remaining).toBe(2)
@@ -814,10 +832,12 @@ describe.each([
     expect([await post('/v2/login'), await post('/login'), await post('/v2/login?x=1')]).toEqual([200, 200, 429])
   })
 
-  test.each([
+  test.each<[string, boolean, string[], ExpressOptions?]>([
     ['is gone on with when it is allowed, and ended when it is not', false, ['begun answered', 'begun ']],
     ['is left alone when it is over', true, ['begun ', 'begun ']],
-  ])('an answer that somebody has begun before %s', async (_, ended, expected) => {
+    ['is left alone when it is over, without headers too', true, ['begun ', 'begun '], { headers: 'none' }],
+    ['is left alone when it is over, skipped too', true, ['begun ', 'begun '], { skip: () => true }],
+  ])('an answer that somebody has begun before %s', async (_, ended, expected, options) => {
     const url = await listening(
       (app, bouncer) => {
         app.use((_req, res, next) => {
@@ -825,7 +845,7 @@ describe.each([
           else res.write('begun ')
           next()
         })
-        app.use(bouncer.express(), (_req, res) => void res.end('answered'))
+        app.use(bouncer.express(options), (_req, res) => void res.end('answered'))
       },
       { policies: [policy(1)] },
     )

@@ -1,11 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import {
-  type IncomingHttpHeaders,
-  type IncomingMessage,
-  type RequestListener,
-  type ServerResponse,
-  STATUS_CODES,
-} from 'node:http'
+import { type IncomingMessage, type RequestListener, type ServerResponse, STATUS_CODES } from 'node:http'
 import { inspect } from 'node:util'
 import parseUrl from 'parseurl'
 import * as z from 'zod'
@@ -111,9 +105,8 @@ export function expressMiddleware<Req extends IncomingMessage>(
   const { skip, cost, client, refundWhen, headers: style = 'both' } = options
   const hooked = skip !== undefined || cost !== undefined || client !== undefined
 
-  function decide(req: Request, headers: IncomingHttpHeaders): Answer<Decision> {
-    const peer = { headers, socket: read(req, 'socket') }
-    const request = { peer, method: read(req, 'method') ?? 'GET', path: pathOf(req) }
+  function decide(req: Request): Answer<Decision> {
+    const request = { peer: req, method: read(req, 'method') ?? 'GET', path: pathOf(req) }
     return hooked ? ask(request, req as unknown as Req) : decider.check(request)
   }
 
@@ -129,43 +122,27 @@ export function expressMiddleware<Req extends IncomingMessage>(
     })
   }
 
-  /** While we waited, the client may have gone away, or somebody else has answered: there is no work to be done for them. */
-  function answerLater(
-    req: Request,
-    headers: IncomingHttpHeaders,
-    res: ServerResponse,
-    next: Next,
-    decision: Decision,
-  ): unknown {
-    if (!isGone(res) && !res.writableEnded) return answer(req, headers, res, next, decision)
+  function answer(req: Request, res: ServerResponse, next: Next, decision: Decision): unknown {
+    const { origin } = read(req, 'headers')
     req.bouncer = decision
-  }
-
-  function answer(
-    req: Request,
-    headers: IncomingHttpHeaders,
-    res: ServerResponse,
-    next: Next,
-    decision: Decision,
-  ): unknown {
-    req.bouncer = decision
+    // The client went away while we asked: there is nobody to answer, and no work to be done for them.
+    if (isGone(res)) return
     if (refundWhen && decision.outcome === 'allowed') {
       const { socket } = req
       // An aborted response tells of no `finish`, unless all of it was handed over at once; `close` comes in any case.
       res.once('close', () => void (res.writableFinished && !socket.errored && refund(req, res, decision)))
     }
-    try {
-      decider.setHeaders(res, decision, style)
-      if (headers.origin !== undefined && style !== 'none') expose(res)
-      if (!isAllowed(decision)) return refuse(req, res, decision)
-    } catch (error) {
-      // Whether somebody has begun to answer before us (a stream of events, say) is not asked of every request: it costs
-      // more than deciding. Then it is too late to tell, not to refuse.
-      if (!res.headersSent) throw error
-      if (res.writableEnded) return
-      if (!isAllowed(decision)) return res.end()
-    }
+    if (read(res, 'headersSent')) return goOn(res, next, decision)
+    decider.setHeaders(res, decision, style)
+    if (origin !== undefined && style !== 'none') expose(res)
+    if (!isAllowed(decision)) return refuse(req, res, decision)
     return next()
+  }
+
+  /** Somebody has begun to answer before us (a stream of events, say): too late to tell, not to refuse. */
+  function goOn(res: ServerResponse, next: Next, decision: Decision): unknown {
+    if (res.writableEnded) return
+    return isAllowed(decision) ? next() : res.end()
   }
 
   async function refund(req: Request, res: ServerResponse, decision: Decision): Promise<void> {
@@ -180,17 +157,15 @@ export function expressMiddleware<Req extends IncomingMessage>(
   /** Answers what `next` does, or a promise of it. */
   return function bouncer(req: Request, res: ServerResponse, next: Next): unknown {
     let decided: Answer<Decision>
-    // Looked up once, and by its name: Express looks at it later, and finds it quicker then.
-    const { headers } = req
     try {
-      decided = decide(req, headers)
+      decided = decide(req)
     } catch (error) {
       return next(thrown(error))
     }
-    if (!(decided instanceof Promise)) return answer(req, headers, res, next, decided)
+    if (!(decided instanceof Promise)) return answer(req, res, next, decided)
     // What `next` throws is not for `next` to hear of again.
     return decided.then(
-      decision => answerLater(req, headers, res, next, decision),
+      decision => answer(req, res, next, decision),
       error => next(thrown(error)),
     )
   }
