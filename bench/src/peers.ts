@@ -1,4 +1,4 @@
-// Of the peers only types are imported here: a process loads what it measures.
+// Of the peers only types are imported here, so that who measures one need not load the others.
 import type { RateLimitPluginOptions } from '@fastify/rate-limit'
 import type { RateLimiterMemory } from 'rate-limiter-flexible'
 

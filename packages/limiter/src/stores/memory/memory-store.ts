@@ -139,7 +139,8 @@ export class MemoryStore implements Store {
     }
     const { algorithm, only } = policy
     if (only === undefined || cost !== 1) return this.checkAll(check, client, now)
-    // One unit under one limit, nearly always: V8 puts all that it calls in place, and it into no other.
+    // One unit under one limit, nearly always. `touch` and `taken` are spelt out: as long as this V8 puts it into no caller, and
+    // has room to put all that it calls in place (docs/profiling.md).
     const state = client.isLogOf(only) ? client : (client.get(only) ?? client.start(algorithm, only, now))
     const remaining = algorithm.take(state, only, now, 1)
     if (remaining < 0) return this.refuse(check, client, now)
