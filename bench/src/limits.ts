@@ -20,11 +20,6 @@ const LIMITS: readonly (readonly [section: string, goals: RegExp, limit: string]
   ],
   ['http-embedded', /in front/, 'five headers are 4 to 6 µs of it, deciding 3'],
   [
-    'http-embedded',
-    /./,
-    'taken out one at a time, of bare Express: five headers 0.06, deciding 0.06, `req.bouncer` 0.03, one more step of Express 0.03; a middleware that does nothing but set five constant headers is at 1.02 to 1.10',
-  ],
-  [
     'http-redis',
     /CPU|later/,
     'as with the embedded store, and the write that wakes Redis (4 µs a request at 15 a batch)',

@@ -8,8 +8,8 @@ import { parseWith } from './control/parse.ts'
 import { BouncerError } from './errors.ts'
 import type { Failures } from './failures.ts'
 import { HEADER_NAMES, HEADER_STYLES, type HeaderStyle, type HeaderTarget, type Problem, problemOf } from './headers.ts'
+import { keepAsTable, read } from './hidden-classes.ts'
 import type { Peer } from './identity/identify.ts'
-import { read } from './read.ts'
 import type { Answer } from './stores/store.ts'
 
 declare module 'http' {
@@ -127,6 +127,7 @@ export function expressMiddleware<Req extends IncomingMessage>(
     req.bouncer = decision
     // The client went away while we asked: there is nobody to answer, and no work to be done for them.
     if (isGone(res)) return
+    keepAsTable(res)
     if (refundWhen && decision.outcome === 'allowed') {
       const { socket } = req
       // An aborted response tells of no `finish`, unless all of it was handed over at once; `close` comes in any case.

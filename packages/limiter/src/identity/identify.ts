@@ -5,7 +5,7 @@ import ipaddr from 'ipaddr.js'
 import proxyAddr from 'proxy-addr'
 import { LONGEST_ID, spell } from '../contracts/spelling.ts'
 import { BouncerError } from '../errors.ts'
-import { read } from '../read.ts'
+import { read } from '../hidden-classes.ts'
 import { clientOf, isPrivate, normaliseAddress } from './address.ts'
 
 export interface Identity {
