@@ -52,6 +52,7 @@ test.each<[string, (res: ServerResponse) => unknown]>([
     'with locals made when asked for',
     res => Object.defineProperty(res, 'locals', { get: () => expect.unreachable(), configurable: true }),
   ],
+  ['that takes no more', res => Object.preventExtensions(Object.assign(res, { locals: {} }))],
   ['frozen', res => Object.freeze(Object.assign(res, { locals: {} }))],
 ])('a response %s has the same properties as a table', (_, prepare) => {
   const res = new ServerResponse(new IncomingMessage(new Socket()))

@@ -18,5 +18,7 @@ export const read = <T extends object, Name extends keyof T>(from: T, name: Name
 export function keepAsTable(res: ServerResponse & { locals?: unknown }): void {
   if (!UNSHARED) return
   const locals = Object.getOwnPropertyDescriptor(res, 'locals')
-  if (locals?.configurable && delete res.locals) Object.defineProperty(res, 'locals', locals)
+  if (!locals?.configurable || !Object.isExtensible(res)) return
+  delete res.locals
+  Object.defineProperty(res, 'locals', locals)
 }

@@ -45,7 +45,14 @@ describe('a policies file', () => {
     ['policies: []\n', 'f:1:11: policies: no policy'],
     ['', 'f:1:1: is empty. Write policies'],
     ['# nothing yet\n', 'f:1:1: is empty. Write policies'],
-    ['- 5\n', 'f:1:1: '],
+    ['- 5\n', 'f:1:1: is a list, not settings. Write policies: and the list of them under it'],
+    ['\nhello\n', 'f:2:1: is one value, not settings.'],
+    [
+      '{\n  "policies": [{ "id": "a" "limits": [] }]\n}',
+      "f:2:28: is not JSON: Expected ',' or '}' after property value",
+    ],
+    ['{ "policies": [', 'f:1:16: is neither YAML nor JSON: '],
+    ['{ policies: [{ id: a } {}] }', 'f:1:24: is neither YAML nor JSON: '],
     ['a: 1\n---\nb: 2\n', 'f:2:1: a second document begins here'],
     [
       'policies:\n  - id: a\n    match: *\n',

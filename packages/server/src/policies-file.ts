@@ -7,8 +7,9 @@ import {
   penaltySchema,
   policySchema,
   strict,
+  unreadable,
 } from '@api-bouncer/limiter'
-import { type Document, isMap, isNode, isScalar, LineCounter, type Node, parseDocument, visit } from 'yaml'
+import { type Document, isMap, isNode, isScalar, isSeq, LineCounter, type Node, parseDocument, visit } from 'yaml'
 import * as z from 'zod'
 import { ConfigError } from './setting.ts'
 
@@ -50,12 +51,16 @@ export function parsePolicies(text: string, name: string): PoliciesFile {
   const broken = document.errors[0]
   if (broken?.code === 'MULTIPLE_DOCS') throw fail(broken.pos[0], 'a second document begins here (---). Write one')
   if (broken) {
-    const star = /^Alias/.test(broken.message) ? '. Write what begins with * in quotes: match: "*"' : ''
-    throw fail(broken.pos[0], `is neither YAML nor JSON: ${broken.message}${star}`)
+    const { offset, message } = unreadable(text, { offset: broken.pos[0], message: broken.message })
+    throw fail(offset, message)
   }
 
-  if (document.contents === null)
-    throw fail(0, 'is empty. Write policies, penalty, allow or deny, or leave POLICIES_FILE out')
+  const { contents } = document
+  if (contents === null) throw fail(0, 'is empty. Write policies, penalty, allow or deny, or leave POLICIES_FILE out')
+  if (!isMap(contents)) {
+    const what = isSeq(contents) ? 'a list' : 'one value'
+    throw fail(contents.range?.[0] ?? 0, `is ${what}, not settings. Write policies: and the list of them under it`)
+  }
 
   const parsed = schema.safeParse(toValue(document, message => fail(0, message)))
   if (!parsed.success) {

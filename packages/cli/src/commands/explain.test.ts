@@ -98,6 +98,20 @@ let it back in:  bouncer unblock 1.2.3.4          keep it out:  bouncer deny add
   })
 })
 
+it.each([
+  ['after an unblock', [], '4 block     none; no violation counts at present; refused before:'],
+  ['at its first violations', [AT - 149 * second], '4 block     none; 1 violation counts at present'],
+])('why a client was refused is told %s, too', (_, violations, line) => {
+  const unblocked: Explanation = { ...BLOCKED, outcome: 'allowed', block: undefined, violations }
+  const lines = explanationText(unblocked, { client: '1.2.3.4' }, PLAIN).split('\n')
+  expect(lines.slice(lines.indexOf(line)).slice(0, 4)).toEqual([
+    line,
+    expect.stringContaining('14:02:40  auth '),
+    expect.stringContaining('14:03:07  default '),
+    expect.stringContaining('14:03:11  auth '),
+  ])
+})
+
 describe('the question', () => {
   it.each([
     [['1.2.3.4'], { client: '1.2.3.4' }],

@@ -182,13 +182,13 @@ const SHOWN = 5
 /** The block and the refusals that led to it, or the violations that may lead to one. */
 function blockLines({ block, violations, refusals, at, allowlisted }: Explanation): string[] {
   if (!block) {
-    if (violations.length === 0) return ['none; no violation counts at present']
     const told = refusalLines(refusals.slice(0, SHOWN).reverse(), at)
-    const one = violations.length === 1
-    return [
-      `none; ${one ? '1 violation counts' : `${violations.length} violations count`} at present`,
-      ...told.map(line => INDENT + line),
-    ]
+    const count = violations.length
+    const counts =
+      count === 0 ? 'no violation counts' : count === 1 ? '1 violation counts' : `${count} violations count`
+    // After an unblock nothing counts any more, and people still ask why.
+    const before = count === 0 && told.length > 0 ? '; refused before:' : ''
+    return [`none; ${counts} at present${before}`, ...told.map(line => INDENT + line)]
   }
   const set =
     block.by === 'auto'

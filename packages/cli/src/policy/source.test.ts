@@ -33,6 +33,8 @@ describe('reading policies', () => {
     ['policies: []\n', ['1:1: there is no policy in it']],
     ['policies: 3\n', ['1:11: policies: expected a list of policies']],
     ['id: a\n  limits: [', [expect.stringMatching(/^\d+:\d+: is neither YAML nor JSON: /)]],
+    ['[{ "id": "a"\n  "limits": [] }]', ["2:3: is not JSON: Expected ',' or '}' after property value"]],
+    ['match: *\n', [expect.stringContaining('Write what begins with * in quotes')]],
     [
       'id: auth\nlimits:\n  - { limit: 30, windw: 1m }\n',
       ['3:18: limits.0: unknown field "windw", did you mean "window"?'],

@@ -1,4 +1,4 @@
-import { type Finding, findingsOf, guess, type Policy, policySchema } from '@api-bouncer/limiter/contracts'
+import { type Finding, findingsOf, guess, type Policy, policySchema, unreadable } from '@api-bouncer/limiter/contracts'
 import { type Document, isMap, isNode, isScalar, isSeq, LineCounter, type Node, parseAllDocuments } from 'yaml'
 
 /** What is wrong with a text, and where. Lines and columns count from 1. */
@@ -48,7 +48,8 @@ export function readPolicies(text: string): PolicySource {
     // The first says what is wrong; the others are mostly its echoes.
     const [broken] = document.errors
     if (broken) {
-      object(broken.pos[0], `is neither YAML nor JSON: ${broken.message}`)
+      const { offset, message } = unreadable(text, { offset: broken.pos[0], message: broken.message })
+      object(offset, message)
       continue
     }
     if (document.contents === null || (isScalar(document.contents) && document.contents.value === null)) continue
