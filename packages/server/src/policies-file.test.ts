@@ -27,6 +27,11 @@ describe('a policies file', () => {
     await server.close()
   })
 
+  it('may be a list of policies', () => {
+    const list = '- id: a\n  limits: [{ limit: 5, window: 1m }]\n'
+    expect(parsePolicies(list, 'f').options).toEqual(parsePolicies(`policies:\n${list}`, 'f').options)
+  })
+
   it('may be JSON, and may switch the penalty off', () => {
     const json = '{ "policies": [{ "id": "a", "limits": [{ "limit": 5, "window": "1m" }] }], "penalty": false }'
     expect(parsePolicies(json, 'f').options).toMatchObject({ policies: [{ id: 'a' }], penalty: false })
@@ -45,8 +50,15 @@ describe('a policies file', () => {
     ['policies: []\n', 'f:1:11: policies: no policy'],
     ['', 'f:1:1: is empty. Write policies'],
     ['# nothing yet\n', 'f:1:1: is empty. Write policies'],
-    ['- 5\n', 'f:1:1: is a list, not settings. Write policies: and the list of them under it'],
-    ['\nhello\n', 'f:2:1: is one value, not settings.'],
+    ['- 5\n', 'f:1:3: policies.0: expected an object, not a number'],
+    ['[]\n', 'f:1:1: policies: no policy: nothing would be limited'],
+    [
+      '- id: a\n  limits:\n    - { limit: 5, windw: 1m }\n',
+      'f:3:19: policies.0.limits.0: unknown field "windw", did you',
+    ],
+    ['- id: a\n', 'f:1:3: policies.0.limits: is missing'],
+    ['\nhello\n', 'f:2:1: is one value. Write policies: and a list of them under it'],
+    ['policies: { a: 1 }\n', 'f:1:11: policies: expected a list, not an object'],
     [
       '{\n  "policies": [{ "id": "a" "limits": [] }]\n}',
       "f:2:28: is not JSON: Expected ',' or '}' after property value",

@@ -27,7 +27,7 @@ export interface PoliciesFile {
   blame(error: BouncerError): ConfigError
 }
 
-/** Reads a policies file (YAML, or JSON, which is YAML too). Throws a ConfigError that names line and column. */
+/** Reads a policies file (YAML, or JSON, which is YAML too; a list is one of policies). Throws a ConfigError that names line and column. */
 export function readPoliciesFile(path: string): PoliciesFile {
   let text: string
   try {
@@ -57,18 +57,18 @@ export function parsePolicies(text: string, name: string): PoliciesFile {
 
   const { contents } = document
   if (contents === null) throw fail(0, 'is empty. Write policies, penalty, allow or deny, or leave POLICIES_FILE out')
-  if (!isMap(contents)) {
-    const what = isSeq(contents) ? 'a list' : 'one value'
-    throw fail(contents.range?.[0] ?? 0, `is ${what}, not settings. Write policies: and the list of them under it`)
-  }
+  const isList = isSeq(contents)
+  if (!isList && !isMap(contents))
+    throw fail(contents.range?.[0] ?? 0, 'is one value. Write policies: and a list of them under it')
 
-  const parsed = schema.safeParse(toValue(document, message => fail(0, message)))
+  const value = toValue(document, message => fail(0, message))
+  const parsed = schema.safeParse(isList ? { policies: value } : value)
   if (!parsed.success) {
     // A misspelt field is also missing under its right name: tell the cause first.
     const findings = findingsOf(parsed.error).sort((a, b) => Number(!!b.unknown) - Number(!!a.unknown))
     const more = findings.length > 1 ? ` (and ${findings.length - 1} more)` : ''
     const first = findings[0] as Finding
-    const { offset, missing } = locate(document, first)
+    const { offset, missing } = locate(document, isList ? { ...first, path: first.path.slice(1) } : first)
     const where = first.path.length > 0 ? `${first.path.join('.')}: ` : ''
     throw fail(offset, `${where}${missing ? 'is missing' : first.message}${more}`)
   }

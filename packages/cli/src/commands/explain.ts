@@ -219,14 +219,15 @@ function limitsLines({ limits, policy, at, outcome, block }: Explanation): strin
 }
 
 /** What can be done about it. */
-function nextLine({ client, outcome, block, allowlisted, denylisted }: Explanation): string | undefined {
+function nextLine({ client, outcome, block, allowlisted, denylisted }: Explanation): string {
   const who = safe(client)
   if (allowlisted) return `limit it again:  bouncer allow rm ${allowlisted}`
   if (denylisted) return `let it back in:  bouncer deny rm ${denylisted}`
   if (block) return `let it back in:  bouncer unblock ${who}          keep it out:  bouncer deny add ${who}`
   if (outcome === 'limited')
     return `let it back in:  bouncer unblock ${who}          never limit it:  bouncer allow add ${who}`
-  return undefined
+  // Nothing to be done; why it was refused before may be what is asked.
+  return `what happened to it:  bouncer events --client ${who}`
 }
 
 /** The answer, then every step to it, then what can be done. */
@@ -242,6 +243,5 @@ export function explanationText(explanation: Explanation, query: ExplainQuery, s
     `${i + 1} ${name.padEnd(8)}  ${first}`,
     ...more.map(line => (line.startsWith(INDENT) ? line : `${' '.repeat(12)}${line}`)),
   ])
-  const next = nextLine(explanation)
-  return `${[answer(explanation, styles), '', ...numbered, ...(next ? ['', next] : [])].join('\n')}\n`
+  return `${[answer(explanation, styles), '', ...numbered, '', nextLine(explanation)].join('\n')}\n`
 }

@@ -1,5 +1,6 @@
 import { distance } from 'fastest-levenshtein'
 import * as z from 'zod'
+import { own } from './own.ts'
 
 /** The candidate that was probably meant, if one is near. */
 export function guess(word: string, candidates: readonly string[]): string | undefined {
@@ -65,11 +66,24 @@ function wanted([issue]: readonly z.core.$ZodIssue[]): string | undefined {
   return issue?.code === 'invalid_value' ? issue.values.map(value => JSON.stringify(value)).join(' or ') : undefined
 }
 
+const KINDS: Readonly<Record<string, string>> = {
+  array: 'a list',
+  object: 'an object',
+  string: 'a string',
+  number: 'a number',
+  boolean: 'a boolean',
+  null: 'nothing',
+  undefined: 'nothing',
+}
+const kind = (word: string) => own(KINDS, word) ?? word
+
 /** The library's words where they say enough. */
 function plain(issue: z.core.$ZodIssue): string {
   if (issue.code === 'invalid_type' && issue.expected === 'int') return 'expected a whole number'
   if (issue.code === 'too_small' && issue.origin === 'number' && issue.inclusive) return `at least ${issue.minimum}`
   if (issue.code === 'too_big' && issue.origin === 'number' && issue.inclusive) return `at most ${issue.maximum}`
+  const [, expected, received] = /^Invalid input: expected (\w+), received (\w+)$/.exec(issue.message) ?? []
+  if (expected && received) return `expected ${kind(expected)}, not ${kind(received)}`
   if (issue.code !== 'invalid_union' || issue.errors.length === 0) return issue.message
   const all = issue.errors.map(wanted)
   return all.every(one => one !== undefined) ? `expected ${[...new Set(all)].join(' or ')}` : issue.message
