@@ -17,7 +17,7 @@ export const read = <T extends object, Name extends keyof T>(from: T, name: Name
  * would not be the same again.
  */
 export function keepAsTable(res: ServerResponse & { locals?: unknown }): void {
-  if (!UNSHARED) return
+  if (!UNSHARED || !Object.hasOwn(res, 'locals')) return
   const prototype = Object.getPrototypeOf(res)
   if (prototype === prototype?.constructor?.prototype) return
   const locals = Object.getOwnPropertyDescriptor(res, 'locals')
