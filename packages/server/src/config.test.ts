@@ -114,7 +114,7 @@ describe('settings', () => {
     [{ IPV6_PREFIX: '129' }, 'IPV6_PREFIX: "129" is not a prefix length (32 to 128)'],
     [{ MAX_CLIENTS: '5' }, 'MAX_CLIENTS: "5" is not a number of clients'],
     [{ LOG_LEVEL: 'loud' }, 'LOG_LEVEL: "loud" is unknown'],
-    [{ DATA_PLANE: 'no' }, 'DATA_PLANE: "no" is unknown'],
+    [{ DATA_PLANE: 'no' }, 'DATA_PLANE: "no" is unknown (known: on, off)'],
     [{ PORT: 'x', LOG_LEVEL: 'y' }, '(also wrong: LOG_LEVEL)'],
     [{ REDIS_URL: 'localhost:6379' }, 'REDIS_URL: is not redis://user:password@host:port/db, or rediss:// for TLS'],
     [{ REDIS_URL: 'redis://r/x' }, 'REDIS_URL: is not redis://'],

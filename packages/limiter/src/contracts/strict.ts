@@ -8,7 +8,9 @@ export function guess(word: string, candidates: readonly string[]): string | und
     .map(candidate => ({ candidate, far: distance(word.toLowerCase(), candidate.toLowerCase()) }))
     .sort((a, b) => a.far - b.far)
   const best = ranked[0]
-  return best && best.far <= Math.max(2, Math.floor(word.length / 3)) ? best.candidate : undefined
+  // A word must have something in common with what it is taken for: `no` is not `on`.
+  const most = Math.min(word.length - 1, Math.max(2, Math.floor(word.length / 3)))
+  return best && best.far <= most ? best.candidate : undefined
 }
 
 /** An object that takes no unknown field, and guesses which one was meant. */
