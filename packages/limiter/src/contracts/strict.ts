@@ -62,12 +62,6 @@ export function findingsOf(error: z.ZodError): Finding[] {
   return flatten(error.issues, [])
 }
 
-/** What an alternative wants, where that is a word or two. */
-function wanted([issue]: readonly z.core.$ZodIssue[]): string | undefined {
-  if (issue?.code === 'invalid_type') return issue.expected
-  return issue?.code === 'invalid_value' ? issue.values.map(value => JSON.stringify(value)).join(' or ') : undefined
-}
-
 const KINDS: Readonly<Record<string, string>> = {
   array: 'a list',
   object: 'an object',
@@ -78,6 +72,12 @@ const KINDS: Readonly<Record<string, string>> = {
   undefined: 'nothing',
 }
 const kind = (word: string) => own(KINDS, word) ?? word
+
+/** What an alternative wants, where that is a word or two. */
+function wanted([issue]: readonly z.core.$ZodIssue[]): string | undefined {
+  if (issue?.code === 'invalid_type') return kind(issue.expected)
+  return issue?.code === 'invalid_value' ? issue.values.map(value => JSON.stringify(value)).join(' or ') : undefined
+}
 
 /** The library's words where they say enough. */
 function plain(issue: z.core.$ZodIssue): string {
